@@ -1,0 +1,59 @@
+//! The Lambda function's process: telemetry, clients, the run loop.
+
+use std::env;
+
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use mwaa_vpc_endpoints::ec2::Ec2;
+use mwaa_vpc_endpoints::environment::Region;
+use mwaa_vpc_endpoints::handler::Function;
+use mwaa_vpc_endpoints::settings::Settings;
+use serde_json::Value;
+use std::time::Duration;
+use tracing::level_filters::LevelFilter;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_max_level(log_level(env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref()))
+        .with_target(false)
+        .init();
+
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(RetryConfig::standard().with_max_attempts(4))
+        // The template's time limit for the function leaves room for a call that hangs and is
+        // tried again.
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(3))
+                .operation_attempt_timeout(Duration::from_secs(15))
+                .operation_timeout(Duration::from_secs(40))
+                .build(),
+        )
+        .load()
+        .await;
+    let function = &Function {
+        ec2: Ec2::new(aws_sdk_ec2::Client::new(&config)),
+        settings: Settings::read(|name| env::var(name).ok()),
+        region: config.region().and_then(|region| Region::parse(region.as_ref()).ok()),
+    };
+    run(service_fn(move |event: LambdaEvent<Value>| async move {
+        function.handle(event.payload, &event.context.invoked_function_arn).await
+    }))
+    .await
+}
+
+/// The level that Lambda's logging configuration asks for. Lambda's FATAL is told as ERROR here.
+fn log_level(name: Option<&str>) -> LevelFilter {
+    match name.unwrap_or_default().to_ascii_uppercase().as_str() {
+        "TRACE" => LevelFilter::TRACE,
+        "DEBUG" => LevelFilter::DEBUG,
+        "WARN" => LevelFilter::WARN,
+        "ERROR" | "FATAL" => LevelFilter::ERROR,
+        _ => LevelFilter::INFO,
+    }
+}

@@ -1,0 +1,225 @@
+//! What an invocation answers: per resource, what was done, with ids, warnings and remedies.
+//!
+//! People and alarms depend on this shape. Fields may be added; none is renamed or removed.
+
+use serde::Serialize;
+
+/// The function's return value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The environment's ARN.
+    pub environment: String,
+    /// The status that the event told.
+    pub status: String,
+    /// The VPC, once it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vpc: Option<String>,
+    /// What came of it all.
+    pub outcome: Outcome,
+    /// Why nothing was done, if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What was done, resource by resource.
+    pub resources: Vec<Resource>,
+    /// What somebody should know.
+    pub warnings: Vec<Note>,
+}
+
+/// What came of an invocation as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// Something was created or updated.
+    Changed,
+    /// All was as it should be.
+    Unchanged,
+    /// There was nothing to do for this event.
+    Ignored,
+    /// The settings do not let the function serve this event.
+    Refused,
+    /// Something failed: the invocation fails too, and is retried.
+    Failed,
+}
+
+/// What was done to one resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resource {
+    /// What it is.
+    pub kind: Kind,
+    /// `database` or `webserver`, for an environment's endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
+    /// What was done.
+    pub outcome: Done,
+    /// Its id, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The service that an endpoint leads to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// What was done and why, for a person.
+    pub detail: String,
+    /// What AWS answered, if it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<AwsError>,
+    /// What can be done about a failure or a block.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// The kinds of resources that results speak of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// An environment's endpoint.
+    Endpoint,
+    /// An SQS endpoint of the VPC.
+    SqsEndpoint,
+    /// The security group that the function keeps for a participant's environment.
+    SecurityGroup,
+    /// The tags on what the function made.
+    Tags,
+}
+
+/// What was done to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Done {
+    /// It was made.
+    Created,
+    /// It was right as it was, or is not ours to change.
+    Kept,
+    /// Something was added to it.
+    Updated,
+    /// A policy keeps the environment from its queue, or may do so; not ours to remove.
+    Blocked,
+    /// It should have been made or changed, and was not.
+    Failed,
+}
+
+/// Something that a person should know, and what can be done about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// What it is.
+    pub message: String,
+    /// What can be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Note {
+    /// A note with a remedy.
+    pub fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { message: message.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+/// What AWS answered to a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AwsError {
+    /// The call, such as `CreateVpcEndpoint`.
+    pub call: String,
+    /// The error's code, if AWS answered at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The error's message.
+    pub message: String,
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What was being done, to which resource.
+    pub doing: String,
+    /// What went wrong, if it was not AWS that said so.
+    pub why: Option<String>,
+    /// What AWS answered.
+    pub error: Option<AwsError>,
+    /// What can be done about it, where that is known.
+    pub remedy: Option<String>,
+}
+
+impl Failure {
+    /// A failure that is not an answer of AWS.
+    pub fn new(
+        doing: impl Into<String>,
+        why: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            doing: doing.into(),
+            why: Some(why.into()),
+            error: None,
+            remedy: Some(remedy.into()),
+        }
+    }
+
+    /// The code of AWS's answer.
+    pub fn code(&self) -> Option<&str> {
+        self.error.as_ref()?.code.as_deref()
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.doing)?;
+        if let Some(why) = &self.why {
+            write!(f, ": {why}")?;
+        }
+        if let Some(error) = &self.error {
+            write!(f, ": {}", error.call)?;
+            if let Some(code) = &error.code {
+                write!(f, " answered {code}")?;
+            }
+            write!(f, ": {}", error.message)?;
+        }
+        if let Some(remedy) = &self.remedy {
+            write!(f, " (remedy: {remedy})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Report {
+    /// A report on an event for which nothing is done.
+    pub fn nothing(
+        environment: String,
+        status: String,
+        outcome: Outcome,
+        reason: impl Into<String>,
+    ) -> Self {
+        Self {
+            environment,
+            status,
+            vpc: None,
+            outcome,
+            reason: Some(reason.into()),
+            resources: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// One sentence for each failure, and nothing if there is none.
+    pub fn failures(&self) -> Vec<String> {
+        self.resources
+            .iter()
+            .filter(|resource| resource.outcome == Done::Failed)
+            .map(Resource::sentence)
+            .collect()
+    }
+}
+
+impl Resource {
+    /// The resource's line for a log or an error message.
+    pub fn sentence(&self) -> String {
+        let mut text = self.detail.clone();
+        if let Some(remedy) = &self.remedy {
+            text.push_str(&format!(" (remedy: {remedy})"));
+        }
+        text
+    }
+}

@@ -1,0 +1,151 @@
+//! What EC2 says of a VPC: the part of it that decisions rest on.
+
+use std::collections::BTreeSet;
+
+use crate::environment::{AccountId, Environment, QueueArn, Role, SubnetId, VpcId};
+use crate::event::Wanted;
+use crate::report::Failure;
+use crate::security_group::OwnGroup;
+use crate::tags::{self, Tags};
+
+/// A VPC with its owner, the environment's subnets, all endpoints, and what is ours of its groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vpc {
+    /// The VPC's id.
+    pub id: VpcId,
+    /// The account that owns it.
+    pub owner: AccountId,
+    /// The environment's subnets, in the event's order.
+    pub subnets: Vec<Subnet>,
+    /// All endpoints, in whatever state.
+    pub endpoints: Vec<Endpoint>,
+    /// The groups that were made for the environment; the one in use comes first.
+    pub own_groups: Vec<OwnGroup>,
+}
+
+/// A subnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// Its id.
+    pub id: SubnetId,
+    /// The VPC that it is in.
+    pub vpc: VpcId,
+    /// The account that owns it, and so the VPC.
+    pub owner: AccountId,
+    /// Its Availability Zone.
+    pub zone: String,
+    /// Whether it has IPv6 addresses only.
+    pub ipv6_only: bool,
+}
+
+/// An endpoint of the VPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: String,
+    /// The service that it leads to.
+    pub service: String,
+    /// Its state in lower case; EC2's own spelling varies.
+    pub state: String,
+    /// Whether it is an interface endpoint.
+    pub is_interface: bool,
+    /// The subnets that it has an interface in.
+    pub subnets: BTreeSet<String>,
+    /// The security groups on its interfaces.
+    pub groups: BTreeSet<String>,
+    /// Its tags.
+    pub tags: Tags,
+    /// Its policy; an absent one allows everything.
+    pub policy: Option<String>,
+    /// Whether an AWS service manages it.
+    pub requester_managed: bool,
+}
+
+impl Endpoint {
+    /// Whether it works or may come to work: any state but those that lead nowhere.
+    ///
+    /// Source: EC2 API, `VpcEndpoint.State`.
+    pub fn is_alive(&self) -> bool {
+        !self.is_going() && !matches!(self.state.as_str(), "rejected" | "failed" | "expired")
+    }
+
+    /// Whether it is deleted or about to be.
+    pub fn is_going(&self) -> bool {
+        matches!(self.state.as_str(), "deleting" | "deleted")
+    }
+
+    /// Whether it was made for `environment` in this `role`.
+    pub fn is_ours(&self, environment: &Environment, role: Role) -> bool {
+        tags::made_for(&self.tags, environment, role.as_str())
+    }
+
+    /// The queue of the environment that it was made for, if it was made by this function.
+    pub fn tagged_queue(&self) -> Option<&str> {
+        self.tags.get(tags::ENVIRONMENT)?;
+        self.tags.get(tags::QUEUE).map(String::as_str)
+    }
+}
+
+/// The queues in the tags of our alive endpoints, and the tags that hold no queue of the Region.
+pub fn tagged_queues(
+    endpoints: &[Endpoint],
+    environment: &Environment,
+) -> (BTreeSet<QueueArn>, BTreeSet<String>) {
+    let mut queues = BTreeSet::new();
+    let mut unreadable = BTreeSet::new();
+    for endpoint in endpoints.iter().filter(|endpoint| endpoint.is_alive()) {
+        let Some(text) = endpoint.tagged_queue() else { continue };
+        match QueueArn::parse_in(text, &environment.region) {
+            Ok(queue) => {
+                queues.insert(queue);
+            }
+            Err(_) => {
+                unreadable.insert(format!("{}: {text}", endpoint.id));
+            }
+        }
+    }
+    (queues, unreadable)
+}
+
+impl Vpc {
+    /// Puts the VPC together from the environment's subnets, with no endpoints and groups yet.
+    ///
+    /// # Errors
+    ///
+    /// If a subnet of the environment is not among `subnets`, or if they are of several VPCs.
+    pub fn of_subnets(wanted: &Wanted, subnets: &[Subnet]) -> Result<Self, Failure> {
+        let doing = "looking at the environment's subnets";
+        let (known, unknown): (Vec<_>, Vec<_>) = wanted
+            .subnets
+            .iter()
+            .map(|id| subnets.iter().find(|subnet| subnet.id == *id).ok_or(id))
+            .partition(Result::is_ok);
+        if !unknown.is_empty() {
+            let ids: Vec<&str> =
+                unknown.into_iter().filter_map(Result::err).map(SubnetId::as_str).collect();
+            return Err(Failure::new(
+                doing,
+                format!("EC2 does not know {}", ids.join(", ")),
+                "check that the subnets still exist and that the function is deployed in the account and Region of the VPC's owner",
+            ));
+        }
+        let subnets: Vec<Subnet> = known.into_iter().filter_map(Result::ok).cloned().collect();
+        let first = &subnets[0];
+        if subnets.iter().any(|subnet| subnet.vpc != first.vpc) {
+            let places: Vec<String> =
+                subnets.iter().map(|subnet| format!("{} in {}", subnet.id, subnet.vpc)).collect();
+            return Err(Failure::new(
+                doing,
+                format!("they are in several VPCs: {}", places.join(", ")),
+                "an environment's subnets must be in one VPC; check the event",
+            ));
+        }
+        Ok(Self {
+            id: first.vpc.clone(),
+            owner: first.owner.clone(),
+            subnets,
+            endpoints: Vec::new(),
+            own_groups: Vec::new(),
+        })
+    }
+}

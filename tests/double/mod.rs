@@ -1,0 +1,896 @@
+//! A small, strict EC2 for tests: it speaks EC2's wire protocol to the real SDK client, in the test's
+//! own process, and enforces those of EC2's rules that this function must be right under. An
+//! emulator that accepts everything cannot show a duplicate, a lost update or a wrong order.
+//!
+//! The rules, and where they come from:
+//!
+//! - A `ClientToken` makes CreateVpcEndpoint idempotent: the same token with the same parameters
+//!   answers with the endpoint that was made, even when it is long dead; with any other parameter
+//!   (tags and the order of lists included) it is `IdempotentParameterMismatch`. (EC2 developer
+//!   guide, "Ensuring idempotency in Amazon EC2 API requests".)
+//! - At most one subnet per Availability Zone (`DuplicateSubnetsInSameZone`), 50 endpoints per VPC
+//!   (`VpcEndpointLimitExceeded`), known subnets and groups of the owner only, known services only.
+//!   (EC2 API, "Error codes"; VPC user guide, "Quotas" and "Share your VPC subnets".)
+//! - ModifyVpcEndpoint replaces the whole policy, without compare-and-set; at most 20,480 characters;
+//!   it is stored with its parts in another order. (VPC user guide, "Endpoint policies".)
+//! - What was just made may not be listed yet; a new group may be unknown. (EC2 developer guide,
+//!   "Eventual consistency".)
+//! - DeleteVpcEndpoints answers 200 with the failures in `Unsuccessful`; deleted endpoints stay
+//!   listed for a while. (EC2 API, `DeleteVpcEndpoints`.)
+//! - AuthorizeSecurityGroupIngress adds all rules of a call or none: `InvalidPermission.Duplicate` if
+//!   one is there; 60 rules per group; descriptions and group names of a limited set of characters.
+//!   (EC2 API, `AuthorizeSecurityGroupIngress`, `CreateSecurityGroup`.)
+//!
+//! Faults are injected by call: before it took effect, or after it did and its answer was lost.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use aws_sdk_ec2::config::retry::RetryConfig;
+use aws_sdk_ec2::config::{
+    AsyncSleep, BehaviorVersion, Credentials, HttpClient, Region, RuntimeComponents, Sleep,
+};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use mwaa_vpc_endpoints::ec2::Ec2;
+
+/// The account that owns the VPC.
+pub const OWNER: &str = "111122223333";
+/// A participant's account.
+pub const PARTICIPANT: &str = "210987654321";
+/// The VPC.
+pub const VPC: &str = "vpc-0a";
+
+/// A resource's tags.
+pub type Tags = BTreeMap<String, String>;
+
+/// An endpoint as the double holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub id: String,
+    pub vpc: String,
+    pub service: String,
+    pub kind: String,
+    pub state: String,
+    pub subnets: BTreeSet<String>,
+    pub groups: BTreeSet<String>,
+    pub tags: Tags,
+    pub policy: Option<String>,
+    pub requester_managed: bool,
+    pub address_type: String,
+    /// How many more descriptions do not show it.
+    pub hidden: usize,
+}
+
+/// An inbound rule: protocol, port and source in one text, such as `tcp/5432/210987654321/sg-1`.
+pub type RuleText = String;
+
+/// A security group as the double holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub id: String,
+    pub vpc: String,
+    pub name: String,
+    pub owner: String,
+    pub tags: Tags,
+    pub rules: BTreeSet<RuleText>,
+    pub descriptions: BTreeSet<String>,
+    /// How many more calls do not know it.
+    pub hidden: usize,
+}
+
+/// A subnet: its VPC, its owner, its zone.
+#[derive(Clone, Debug)]
+pub struct Subnet {
+    pub vpc: String,
+    pub owner: String,
+    pub zone: String,
+    pub ipv6_only: bool,
+}
+
+/// What goes wrong with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// EC2 answers with an error and has done nothing.
+    Refused(u16, &'static str),
+    /// The connection times out before EC2 has seen the call.
+    TimeoutBefore,
+    /// EC2 has done it, and the answer is lost.
+    LostAnswer,
+}
+
+/// A call that was made.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub action: String,
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// What EC2 knows.
+#[derive(Debug, Default)]
+pub struct World {
+    pub subnets: BTreeMap<String, Subnet>,
+    pub endpoints: Vec<Endpoint>,
+    pub groups: Vec<Group>,
+    /// The endpoint services that exist.
+    pub services: BTreeSet<String>,
+    /// Every call, in order.
+    pub calls: Vec<Call>,
+    /// The state that new endpoints are in.
+    pub new_state: Option<String>,
+    /// How many descriptions do not show a new endpoint.
+    pub lag: usize,
+    /// How many calls do not know a new group.
+    pub group_lag: usize,
+    /// The results on a page.
+    pub page: Option<usize>,
+    /// Endpoints that DeleteVpcEndpoints does not delete.
+    pub undeletable: BTreeSet<String>,
+    /// The most endpoints of a VPC.
+    pub endpoint_quota: Option<usize>,
+    /// The most rules of a group.
+    pub rule_quota: Option<usize>,
+    /// Faults by the index of the call among all calls.
+    pub faults: HashMap<usize, Fault>,
+    /// Faults for all calls of an action.
+    pub faults_of: HashMap<String, Fault>,
+    /// Runs after a policy was written, with the endpoint: another writer.
+    pub other_writer: Option<fn(&mut Endpoint)>,
+    tokens: HashMap<String, (BTreeMap<String, String>, String)>,
+    made: usize,
+}
+
+/// The double: a handle on a [`World`].
+#[derive(Clone, Debug)]
+pub struct Double(Arc<Mutex<World>>);
+
+impl Double {
+    /// A VPC with two private subnets in two zones, one group of the owner's, the services `database`
+    /// and `webserver` of [`service`], and no endpoint.
+    pub fn new() -> Self {
+        let mut world = World { page: Some(2), ..World::default() };
+        for (id, zone) in [("subnet-1", "us-east-1a"), ("subnet-2", "us-east-1b")] {
+            let subnet = Subnet {
+                vpc: VPC.into(),
+                owner: OWNER.into(),
+                zone: zone.into(),
+                ipv6_only: false,
+            };
+            world.subnets.insert(id.into(), subnet);
+        }
+        world.add_group("sg-1", "workers");
+        world.services = [service("database"), service("webserver")].into();
+        Self(Arc::new(Mutex::new(world)))
+    }
+
+    /// What EC2 knows.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap()
+    }
+
+    /// The function's EC2 layer, with an SDK client that speaks to this double and tries each call
+    /// `attempts` times.
+    pub fn ec2(&self, attempts: u32) -> Ec2 {
+        let config = aws_sdk_ec2::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .retry_config(RetryConfig::standard().with_max_attempts(attempts))
+            .sleep_impl(NoSleep)
+            .http_client(self.clone())
+            .build();
+        let mut ec2 = Ec2::new(aws_sdk_ec2::Client::from_conf(config));
+        ec2.pause = std::time::Duration::ZERO;
+        ec2
+    }
+
+    /// The names of the calls since the last time, without the Describe ones if `mutating`.
+    pub fn take_calls(&self, mutating: bool) -> Vec<String> {
+        let calls = std::mem::take(&mut self.world().calls);
+        let names = calls.into_iter().map(|call| call.action);
+        names.filter(|name| !mutating || !name.starts_with("Describe")).collect()
+    }
+}
+
+/// The endpoint service that MWAA made for a role.
+pub fn service(role: &str) -> String {
+    format!("com.amazonaws.vpce.us-east-1.vpce-svc-{role}")
+}
+
+impl World {
+    pub fn add_group(&mut self, id: &str, name: &str) {
+        self.groups.push(Group {
+            id: id.into(),
+            vpc: VPC.into(),
+            name: name.into(),
+            owner: OWNER.into(),
+            tags: Tags::new(),
+            rules: BTreeSet::new(),
+            descriptions: BTreeSet::new(),
+            hidden: 0,
+        });
+    }
+
+    /// Adds an endpoint that somebody else made, in both subnets.
+    pub fn add_endpoint(&mut self, id: &str, service: &str, policy: Option<&str>) -> &mut Endpoint {
+        self.endpoints.push(Endpoint {
+            id: id.into(),
+            vpc: VPC.into(),
+            service: service.into(),
+            kind: "Interface".into(),
+            state: "available".into(),
+            subnets: ["subnet-1".into(), "subnet-2".into()].into(),
+            groups: ["sg-1".into()].into(),
+            tags: Tags::new(),
+            policy: policy.map(str::to_owned),
+            requester_managed: false,
+            address_type: "ipv4".into(),
+            hidden: 0,
+        });
+        self.endpoints.last_mut().unwrap()
+    }
+
+    /// The endpoint with this id.
+    pub fn endpoint(&mut self, id: &str) -> &mut Endpoint {
+        self.endpoints.iter_mut().find(|endpoint| endpoint.id == id).unwrap()
+    }
+
+    /// The endpoints to a service that are not dead.
+    pub fn alive(&self, service: &str) -> Vec<&Endpoint> {
+        let dead = ["deleting", "deleted", "failed", "rejected", "expired"];
+        self.endpoints
+            .iter()
+            .filter(|e| e.service == service && !dead.contains(&e.state.as_str()))
+            .collect()
+    }
+
+    fn new_id(&mut self, prefix: &str) -> String {
+        self.made += 1;
+        format!("{prefix}-0{:04}", self.made)
+    }
+}
+
+#[derive(Debug)]
+struct NoSleep;
+
+impl AsyncSleep for NoSleep {
+    fn sleep(&self, _: std::time::Duration) -> Sleep {
+        Sleep::new(std::future::ready(()))
+    }
+}
+
+impl HttpClient for Double {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Double {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let double = self.clone();
+        let parameters: BTreeMap<String, String> =
+            form_urlencoded::parse(request.body().bytes().unwrap_or_default())
+                .into_owned()
+                .collect();
+        HttpConnectorFuture::new(async move {
+            // Lets deliveries that run at the same time take turns, call by call.
+            tokio::task::yield_now().await;
+            let answer = double.world().answer(parameters);
+            tokio::task::yield_now().await;
+            answer
+        })
+    }
+}
+
+/// An error of EC2: its code and message.
+struct Refusal(&'static str, String);
+
+type Answer = Result<String, Refusal>;
+
+fn refuse<T>(code: &'static str, message: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal(code, message.into()))
+}
+
+/// The request's parameters: `Name`, `List.1`, `List.2.Field`.
+struct Parameters<'a>(&'a BTreeMap<String, String>);
+
+impl Parameters<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        self.0.get(name).cloned()
+    }
+
+    fn need(&self, name: &str) -> Result<String, Refusal> {
+        match self.get(name) {
+            Some(value) => Ok(value),
+            None => refuse("MissingParameter", format!("the request must contain {name}")),
+        }
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        (1..).map_while(|n| self.get(&format!("{name}.{n}"))).collect()
+    }
+
+    /// The prefixes `name.1`, `name.2` … that any parameter begins with.
+    fn items(&self, name: &str) -> Vec<String> {
+        (1..)
+            .map(|n| format!("{name}.{n}"))
+            .take_while(|p| self.0.keys().any(|key| key.starts_with(&format!("{p}."))))
+            .collect()
+    }
+
+    fn tags(&self, name: &str) -> Result<Tags, Refusal> {
+        let mut tags = Tags::new();
+        for item in self.items(name) {
+            let key = self.need(&format!("{item}.Key"))?;
+            let value = self.get(&format!("{item}.Value")).unwrap_or_default();
+            if key.len() > 128 || value.len() > 256 || key.starts_with("aws:") {
+                return refuse("InvalidParameterValue", format!("tag {key}={value}"));
+            }
+            if tags.insert(key.clone(), value).is_some() {
+                return refuse("InvalidParameterValue", format!("duplicate tag key {key}"));
+            }
+        }
+        Ok(tags)
+    }
+
+    fn filters(&self) -> Result<Vec<(String, Vec<String>)>, Refusal> {
+        self.items("Filter")
+            .iter()
+            .map(|item| {
+                Ok((self.need(&format!("{item}.Name"))?, self.list(&format!("{item}.Value"))))
+            })
+            .collect()
+    }
+}
+
+/// Whether tags and named fields pass the filters.
+fn passes(
+    filters: &[(String, Vec<String>)],
+    tags: &Tags,
+    fields: &[(&str, &str)],
+) -> Result<bool, Refusal> {
+    for (name, values) in filters {
+        let value = match (name.strip_prefix("tag:"), name.as_str()) {
+            (Some(key), _) => tags.get(key).map(String::as_str),
+            (None, "tag-key") => {
+                if tags.keys().any(|key| values.contains(key)) {
+                    continue;
+                }
+                return Ok(false);
+            }
+            (None, name) => match fields.iter().find(|(field, _)| *field == name) {
+                Some((_, value)) => Some(*value),
+                None => return refuse("InvalidParameterValue", format!("filter {name}")),
+            },
+        };
+        if !value.is_some_and(|value| values.iter().any(|v| v == value)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn xml_text(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+fn xml_tags(tags: &Tags) -> String {
+    let items: String = tags
+        .iter()
+        .map(|(k, v)| {
+            format!("<item><key>{}</key><value>{}</value></item>", xml_text(k), xml_text(v))
+        })
+        .collect();
+    format!("<tagSet>{items}</tagSet>")
+}
+
+fn xml_list<'a>(
+    name: &str,
+    inner: Option<&str>,
+    values: impl IntoIterator<Item = &'a String>,
+) -> String {
+    let items: String = values
+        .into_iter()
+        .map(|value| match inner {
+            Some(inner) => format!("<item><{inner}>{value}</{inner}></item>"),
+            None => format!("<item>{value}</item>"),
+        })
+        .collect();
+    format!("<{name}>{items}</{name}>")
+}
+
+/// The policy with the fields of objects in reverse order, as EC2 may return it.
+fn reordered(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::Object(fields) => {
+            let fields: Vec<String> = fields
+                .iter()
+                .rev()
+                .map(|(key, value)| format!("{} : {}", Value::from(key.as_str()), reordered(value)))
+                .collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+        Value::Array(list) => {
+            let list: Vec<String> = list.iter().map(reordered).collect();
+            format!("[ {} ]", list.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+impl Endpoint {
+    fn xml(&self) -> String {
+        let mut xml = format!(
+            "<vpcEndpointId>{}</vpcEndpointId><vpcId>{}</vpcId><serviceName>{}</serviceName><vpcEndpointType>{}</vpcEndpointType><state>{}</state><requesterManaged>{}</requesterManaged><ipAddressType>{}</ipAddressType><ownerId>{OWNER}</ownerId>",
+            self.id,
+            self.vpc,
+            self.service,
+            self.kind,
+            self.state,
+            self.requester_managed,
+            self.address_type
+        );
+        if let Some(policy) = &self.policy {
+            let _ = write!(xml, "<policyDocument>{}</policyDocument>", xml_text(policy));
+        }
+        xml + &xml_list("subnetIdSet", None, &self.subnets)
+            + &xml_list("groupSet", Some("groupId"), &self.groups)
+            + &xml_tags(&self.tags)
+    }
+}
+
+impl Group {
+    fn xml(&self) -> String {
+        let permissions: String = self
+            .rules
+            .iter()
+            .map(|rule| {
+                let parts: Vec<&str> = rule.splitn(3, '/').collect();
+                let source = parts[2];
+                let source = if let Some((user, group)) =
+                    source.split_once('/').filter(|(_, group)| group.starts_with("sg-"))
+                {
+                    format!("<groups><item><userId>{user}</userId><groupId>{group}</groupId></item></groups>")
+                } else if source.starts_with("pl-") {
+                    format!("<prefixListIds><item><prefixListId>{source}</prefixListId></item></prefixListIds>")
+                } else if source.contains(':') {
+                    format!("<ipv6Ranges><item><cidrIpv6>{source}</cidrIpv6></item></ipv6Ranges>")
+                } else {
+                    format!("<ipRanges><item><cidrIp>{source}</cidrIp></item></ipRanges>")
+                };
+                format!(
+                    "<item><ipProtocol>{}</ipProtocol><fromPort>{p}</fromPort><toPort>{p}</toPort>{source}</item>",
+                    parts[0],
+                    p = parts[1]
+                )
+            })
+            .collect();
+        format!(
+            "<item><ownerId>{}</ownerId><groupId>{}</groupId><groupName>{}</groupName><groupDescription>d</groupDescription><vpcId>{}</vpcId><ipPermissions>{permissions}</ipPermissions>{}</item>",
+            self.owner,
+            self.id,
+            self.name,
+            self.vpc,
+            xml_tags(&self.tags)
+        )
+    }
+}
+
+impl World {
+    fn answer(
+        &mut self,
+        parameters: BTreeMap<String, String>,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let action = parameters.get("Action").cloned().unwrap_or_default();
+        let index = self.calls.len();
+        self.calls.push(Call { action: action.clone(), parameters: parameters.clone() });
+        let fault =
+            self.faults.get(&index).copied().or_else(|| self.faults_of.get(&action).copied());
+        match fault {
+            Some(Fault::Refused(status, code)) => {
+                return Ok(error_response(status, code, "injected"));
+            }
+            Some(Fault::TimeoutBefore) => {
+                return Err(ConnectorError::timeout("injected time-out".into()));
+            }
+            Some(Fault::LostAnswer) | None => {}
+        }
+        let p = Parameters(&parameters);
+        let answer = match action.as_str() {
+            "DescribeSubnets" => self.describe_subnets(&p),
+            "DescribeVpcEndpoints" => self.describe_endpoints(&p),
+            "DescribeSecurityGroups" => self.describe_groups(&p),
+            "CreateVpcEndpoint" => self.create_endpoint(&p),
+            "ModifyVpcEndpoint" => self.modify_endpoint(&p),
+            "DeleteVpcEndpoints" => self.delete_endpoints(&p),
+            "CreateSecurityGroup" => self.create_group(&p),
+            "AuthorizeSecurityGroupIngress" => self.authorize(&p),
+            "CreateTags" => self.create_tags(&p),
+            other => refuse("InvalidAction", format!("{other} is not an action of this double")),
+        };
+        if fault == Some(Fault::LostAnswer) {
+            return Err(ConnectorError::timeout("injected: the answer was lost".into()));
+        }
+        Ok(match answer {
+            Ok(xml) => response(
+                200,
+                format!("<{action}Response><requestId>r</requestId>{xml}</{action}Response>"),
+            ),
+            Err(Refusal(code, message)) => error_response(400, code, &message),
+        })
+    }
+
+    fn describe_subnets(&mut self, p: &Parameters) -> Answer {
+        let mut ids = p.list("SubnetId");
+        let unknown: Vec<&String> =
+            ids.iter().filter(|id| !self.subnets.contains_key(*id)).collect();
+        if !unknown.is_empty() {
+            return refuse(
+                "InvalidSubnetID.NotFound",
+                format!("The subnet ID '{}' does not exist", unknown[0]),
+            );
+        }
+        if ids.is_empty() {
+            ids = self.subnets.keys().cloned().collect();
+        }
+        let filters = p.filters()?;
+        let mut items = String::new();
+        for id in ids {
+            let subnet = &self.subnets[&id];
+            if passes(&filters, &Tags::new(), &[("subnet-id", &id), ("vpc-id", &subnet.vpc)])? {
+                let _ = write!(
+                    items,
+                    "<item><subnetId>{id}</subnetId><vpcId>{}</vpcId><ownerId>{}</ownerId><availabilityZone>{}</availabilityZone><ipv6Native>{}</ipv6Native></item>",
+                    subnet.vpc, subnet.owner, subnet.zone, subnet.ipv6_only
+                );
+            }
+        }
+        Ok(format!("<subnetSet>{items}</subnetSet>"))
+    }
+
+    fn describe_endpoints(&mut self, p: &Parameters) -> Answer {
+        let filters = p.filters()?;
+        let ids = p.list("VpcEndpointId");
+        let mut found = Vec::new();
+        for endpoint in &mut self.endpoints {
+            if endpoint.hidden > 0 {
+                endpoint.hidden -= 1;
+                continue;
+            }
+            let fields = [
+                ("vpc-id", endpoint.vpc.as_str()),
+                ("service-name", &endpoint.service),
+                ("vpc-endpoint-state", &endpoint.state),
+            ];
+            if passes(&filters, &endpoint.tags, &fields)?
+                && (ids.is_empty() || ids.contains(&endpoint.id))
+            {
+                found.push(format!("<item>{}</item>", endpoint.xml()));
+            }
+        }
+        if !ids.is_empty() && found.len() < ids.len() {
+            return refuse("InvalidVpcEndpointId.NotFound", "an endpoint does not exist");
+        }
+        let max: Option<usize> = p.get("MaxResults").and_then(|max| max.parse().ok());
+        if max.is_some_and(|max| max > 1000) {
+            return refuse("InvalidParameterValue", "MaxResults");
+        }
+        let size = self.page.unwrap_or(usize::MAX).min(max.unwrap_or(usize::MAX));
+        let start: usize = p.get("NextToken").and_then(|t| t.parse().ok()).unwrap_or(0);
+        let end = start.saturating_add(size).min(found.len());
+        let next = (end < found.len())
+            .then(|| format!("<nextToken>{end}</nextToken>"))
+            .unwrap_or_default();
+        Ok(format!("<vpcEndpointSet>{}</vpcEndpointSet>{next}", found[start..end].concat()))
+    }
+
+    fn describe_groups(&mut self, p: &Parameters) -> Answer {
+        let filters = p.filters()?;
+        let mut items = String::new();
+        for group in &mut self.groups {
+            if group.hidden > 0 {
+                group.hidden -= 1;
+                continue;
+            }
+            let fields = [
+                ("vpc-id", group.vpc.as_str()),
+                ("group-name", &group.name),
+                ("group-id", &group.id),
+            ];
+            if passes(&filters, &group.tags, &fields)? {
+                items.push_str(&group.xml());
+            }
+        }
+        Ok(format!("<securityGroupInfo>{items}</securityGroupInfo>"))
+    }
+
+    /// The zones of subnets, which must be known, of the VPC, and one per zone.
+    fn check_subnets<'a>(
+        &self,
+        vpc: &str,
+        ids: impl IntoIterator<Item = &'a String>,
+    ) -> Result<(), Refusal> {
+        let mut zones = BTreeSet::new();
+        for id in ids {
+            match self.subnets.get(id) {
+                Some(subnet) if subnet.vpc == vpc => {
+                    if !zones.insert(subnet.zone.clone()) {
+                        return refuse(
+                            "DuplicateSubnetsInSameZone",
+                            format!("Found another subnet in {} beside {id}", subnet.zone),
+                        );
+                    }
+                }
+                _ => return refuse("InvalidSubnetId.NotFound", format!("{id} does not exist")),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_groups<'a>(
+        &mut self,
+        vpc: &str,
+        ids: impl IntoIterator<Item = &'a String>,
+    ) -> Result<(), Refusal> {
+        for id in ids {
+            let group = self.groups.iter_mut().find(|g| g.id == *id && g.vpc == vpc);
+            match group {
+                Some(group) if group.hidden > 0 => {
+                    group.hidden -= 1;
+                    return refuse("InvalidGroup.NotFound", format!("{id} does not exist"));
+                }
+                Some(group) if group.owner == OWNER => {}
+                _ => {
+                    return refuse(
+                        "InvalidSecurityGroupID.NotFound",
+                        format!("{id} does not exist for account {OWNER}"),
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn create_endpoint(&mut self, p: &Parameters) -> Answer {
+        let token = p.get("ClientToken");
+        if token.as_ref().is_some_and(|token| token.len() > 64 || !token.is_ascii()) {
+            return refuse("InvalidParameterValue", "ClientToken");
+        }
+        if let Some((parameters, id)) = token.as_ref().and_then(|token| self.tokens.get(token)) {
+            if parameters != p.0 {
+                return refuse("IdempotentParameterMismatch", "the token was used before");
+            }
+            let endpoint = self.endpoints.iter().find(|e| e.id == *id).unwrap();
+            return Ok(format!("<vpcEndpoint>{}</vpcEndpoint>", endpoint.xml()));
+        }
+        let (vpc, service) = (p.need("VpcId")?, p.need("ServiceName")?);
+        if vpc != VPC {
+            return refuse("InvalidVpcId.NotFound", format!("{vpc} does not exist"));
+        }
+        if p.need("VpcEndpointType")? != "Interface" {
+            return refuse("InvalidParameter", "VpcEndpointType");
+        }
+        if p.get("PrivateDnsEnabled").is_some() {
+            return refuse(
+                "InvalidParameter",
+                "Private DNS can't be enabled: the service has no private DNS name",
+            );
+        }
+        if !self.services.contains(&service) {
+            return refuse(
+                "InvalidServiceName",
+                format!("The Vpc Endpoint Service '{service}' does not exist"),
+            );
+        }
+        let (subnets, groups) = (p.list("SubnetId"), p.list("SecurityGroupId"));
+        self.check_subnets(&vpc, &subnets)?;
+        self.check_groups(&vpc, &groups)?;
+        let gone = ["deleting", "deleted"];
+        let used = self.endpoints.iter().filter(|e| !gone.contains(&e.state.as_str())).count();
+        if used >= self.endpoint_quota.unwrap_or(50) {
+            return refuse("VpcEndpointLimitExceeded", "the VPC has too many endpoints");
+        }
+        if p.get("TagSpecification.1.ResourceType").as_deref() != Some("vpc-endpoint") {
+            return refuse("InvalidParameterValue", "TagSpecification");
+        }
+        let tags = p.tags("TagSpecification.1.Tag")?;
+        let id = self.new_id("vpce");
+        let endpoint = Endpoint {
+            id: id.clone(),
+            vpc,
+            service,
+            kind: "Interface".into(),
+            state: self.new_state.clone().unwrap_or_else(|| "pending".into()),
+            subnets: subnets.into_iter().collect(),
+            groups: groups.into_iter().collect(),
+            tags,
+            policy: None,
+            requester_managed: false,
+            address_type: p.get("IpAddressType").unwrap_or_else(|| "ipv4".into()),
+            hidden: self.lag,
+        };
+        let xml = endpoint.xml();
+        self.endpoints.push(endpoint);
+        if let Some(token) = token {
+            self.tokens.insert(token, (p.0.clone(), id));
+        }
+        Ok(format!("<vpcEndpoint>{xml}</vpcEndpoint>"))
+    }
+
+    fn modify_endpoint(&mut self, p: &Parameters) -> Answer {
+        let id = p.need("VpcEndpointId")?;
+        let gone = ["deleting", "deleted", "failed"];
+        let Some(found) = self
+            .endpoints
+            .iter()
+            .find(|e| e.id == id && !gone.contains(&e.state.as_str()))
+            .cloned()
+        else {
+            return refuse("InvalidVpcEndpointId.NotFound", format!("{id} does not exist"));
+        };
+        if found.requester_managed {
+            return refuse("OperationNotPermitted", "the endpoint is requester-managed");
+        }
+        let (subnets, groups) = (p.list("AddSubnetId"), p.list("AddSecurityGroupId"));
+        if subnets.iter().any(|subnet| found.subnets.contains(subnet)) {
+            return refuse("InvalidParameter", "the endpoint is in this subnet already");
+        }
+        if !subnets.is_empty() {
+            self.check_subnets(&found.vpc, found.subnets.iter().chain(&subnets))?;
+        }
+        self.check_groups(&found.vpc, &groups)?;
+        let policy = match p.get("PolicyDocument") {
+            None => None,
+            Some(text) => {
+                if text.chars().count() > 20_480 {
+                    return refuse("PolicyTooLong", "the policy is longer than 20480 characters");
+                }
+                match serde_json::from_str::<serde_json::Value>(&text) {
+                    Ok(policy) if policy["Statement"].is_array() => Some(reordered(&policy)),
+                    _ => return refuse("InvalidPolicyDocument", "the policy is not valid"),
+                }
+            }
+        };
+        let writer = self.other_writer;
+        let endpoint = self.endpoint(&id);
+        endpoint.subnets.extend(subnets);
+        endpoint.groups.extend(groups);
+        if policy.is_some() {
+            endpoint.policy = policy;
+            if let Some(writer) = writer {
+                writer(endpoint);
+            }
+        }
+        Ok("<return>true</return>".into())
+    }
+
+    fn delete_endpoints(&mut self, p: &Parameters) -> Answer {
+        let mut unsuccessful = String::new();
+        for id in p.list("VpcEndpointId") {
+            let undeletable = self.undeletable.contains(&id);
+            match self.endpoints.iter_mut().find(|e| e.id == id && e.state != "deleted") {
+                Some(endpoint) if !undeletable => endpoint.state = "deleted".into(),
+                found => {
+                    let code = if found.is_some() {
+                        "OperationNotPermitted"
+                    } else {
+                        "InvalidVpcEndpointId.NotFound"
+                    };
+                    let _ = write!(
+                        unsuccessful,
+                        "<item><resourceId>{id}</resourceId><error><code>{code}</code><message>m</message></error></item>"
+                    );
+                }
+            }
+        }
+        Ok(format!("<unsuccessful>{unsuccessful}</unsuccessful>"))
+    }
+
+    fn create_group(&mut self, p: &Parameters) -> Answer {
+        let (name, vpc) = (p.need("GroupName")?, p.need("VpcId")?);
+        let description = p.need("GroupDescription")?;
+        let allowed = |text: &str| {
+            text.len() <= 255
+                && text
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c))
+        };
+        if name.starts_with("sg-") || !allowed(&name) || !allowed(&description) {
+            return refuse("InvalidParameterValue", "GroupName or GroupDescription");
+        }
+        if self.groups.iter().any(|group| group.name == name && group.vpc == vpc) {
+            return refuse("InvalidGroup.Duplicate", format!("{name} already exists for {vpc}"));
+        }
+        let tags = p.tags("TagSpecification.1.Tag")?;
+        let id = self.new_id("sg");
+        self.add_group(&id, &name);
+        let hidden = self.group_lag;
+        let group = self.groups.last_mut().unwrap();
+        (group.tags, group.hidden) = (tags, hidden);
+        Ok(format!("<groupId>{id}</groupId>"))
+    }
+
+    fn authorize(&mut self, p: &Parameters) -> Answer {
+        let id = p.need("GroupId")?;
+        self.check_groups(VPC, [&id])?;
+        let quota = self.rule_quota.unwrap_or(60);
+        let mut rules: Vec<(RuleText, String)> = Vec::new();
+        for item in p.items("IpPermissions") {
+            let protocol = p.need(&format!("{item}.IpProtocol"))?;
+            let port = p.need(&format!("{item}.FromPort"))?;
+            if port != p.need(&format!("{item}.ToPort"))? {
+                return refuse("InvalidParameterValue", "this function opens single ports only");
+            }
+            for (list, fields) in [
+                ("Groups", &["UserId", "GroupId"][..]),
+                ("IpRanges", &["CidrIp"]),
+                ("Ipv6Ranges", &["CidrIpv6"]),
+                ("PrefixListIds", &["PrefixListId"]),
+            ] {
+                for source in p.items(&format!("{item}.{list}")) {
+                    let parts: Vec<String> = fields
+                        .iter()
+                        .map(|field| p.need(&format!("{source}.{field}")))
+                        .collect::<Result<_, _>>()?;
+                    let description = p.need(&format!("{source}.Description"))?;
+                    if !description
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c))
+                    {
+                        return refuse("InvalidParameterValue", "Description");
+                    }
+                    rules.push((format!("{protocol}/{port}/{}", parts.join("/")), description));
+                }
+            }
+        }
+        let group = self.groups.iter_mut().find(|group| group.id == id).unwrap();
+        if rules.iter().any(|(rule, _)| group.rules.contains(rule)) {
+            return refuse("InvalidPermission.Duplicate", "the specified rule already exists");
+        }
+        if group.rules.len() + rules.len() > quota {
+            return refuse("RulesPerSecurityGroupLimitExceeded", "too many rules");
+        }
+        for (rule, description) in rules {
+            group.rules.insert(rule);
+            group.descriptions.insert(description);
+        }
+        Ok("<return>true</return>".into())
+    }
+
+    fn create_tags(&mut self, p: &Parameters) -> Answer {
+        let tags = p.tags("Tag")?;
+        for id in p.list("ResourceId") {
+            let endpoint = self.endpoints.iter_mut().find(|e| e.id == id).map(|e| &mut e.tags);
+            let group = self.groups.iter_mut().find(|g| g.id == id).map(|g| &mut g.tags);
+            match endpoint.or(group) {
+                Some(has) => has.extend(tags.clone()),
+                None => return refuse("InvalidID", format!("{id} does not exist")),
+            }
+        }
+        Ok("<return>true</return>".into())
+    }
+}
+
+fn response(status: u16, body: String) -> HttpResponse {
+    HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))
+}
+
+fn error_response(status: u16, code: &str, message: &str) -> HttpResponse {
+    response(
+        status,
+        format!(
+            "<Response><Errors><Error><Code>{code}</Code><Message>{}</Message></Error></Errors><RequestID>r</RequestID></Response>",
+            xml_text(message)
+        ),
+    )
+}
