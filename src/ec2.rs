@@ -430,7 +430,7 @@ where
 
 fn answered(call: &str, what: &str, code: Option<String>, message: String) -> Failure {
     let remedy = code.as_deref().and_then(|code| remedy(call, code));
-    let error = AwsError { call: call.to_owned(), code, message };
+    let error = Box::new(AwsError { call: call.to_owned(), code, message });
     Failure { doing: what.to_owned(), why: None, error: Some(error), remedy }
 }
 

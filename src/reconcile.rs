@@ -204,7 +204,7 @@ fn failed(mut resource: Resource, failure: Failure) -> Resource {
     resource.outcome = Done::Failed;
     resource.remedy = failure.remedy.clone();
     resource.detail = Failure { remedy: None, ..failure.clone() }.to_string();
-    resource.error = failure.error;
+    resource.error = failure.error.map(|error| *error);
     resource
 }
 

@@ -136,7 +136,7 @@ pub struct Failure {
     /// What went wrong, if it was not AWS that said so.
     pub why: Option<String>,
     /// What AWS answered.
-    pub error: Option<AwsError>,
+    pub error: Option<Box<AwsError>>,
     /// What can be done about it, where that is known.
     pub remedy: Option<String>,
 }

@@ -204,6 +204,10 @@ impl Document {
     fn parse(policy: &str) -> Result<Self, Problem> {
         let Fields(fields) =
             serde_json::from_str(policy).map_err(|e| Problem::Unreadable(e.to_string()))?;
+        let mut keys = BTreeSet::new();
+        if let Some((key, _)) = fields.iter().find(|(key, _)| !keys.insert(key)) {
+            return Err(Problem::Unreadable(format!("{key} occurs twice")));
+        }
         let statements = match fields.iter().find(|(key, _)| key == "Statement") {
             None => Vec::new(),
             Some((_, raw)) if raw.get().starts_with('{') => vec![Statement::read(raw.clone())],
@@ -220,7 +224,7 @@ impl Document {
     fn our_statement(&self) -> Result<Option<(usize, Ours)>, Problem> {
         let mut found = None;
         for (index, statement) in self.statements.iter().enumerate() {
-            if statement.sid.as_deref() != Some(SID) {
+            if !statement.is_under_our_sid {
                 continue;
             }
             if found.is_some() {
@@ -324,7 +328,7 @@ fn sole_organization(condition: &Value) -> Option<String> {
 /// One statement: its text, and as much of its meaning as can be told.
 struct Statement {
     raw: Box<RawValue>,
-    sid: Option<String>,
+    is_under_our_sid: bool,
     /// The fields, if the statement is an object in which no field occurs twice.
     fields: Option<Map<String, Value>>,
 }
@@ -348,12 +352,12 @@ impl Statement {
             Ok(Unambiguous(Value::Object(fields))) => Some(fields),
             _ => None,
         };
-        let sid = fields
-            .as_ref()
-            .and_then(|fields| fields.get("Sid"))
-            .and_then(Value::as_str)
-            .map(str::to_owned);
-        Self { raw, sid, fields }
+        // Also of a statement that cannot be read: if it is under our Sid, there is no room for ours.
+        let sids = serde_json::from_str::<Fields>(raw.get()).map_or_else(|_| Vec::new(), |f| f.0);
+        let is_under_our_sid = sids.iter().any(|(key, value)| {
+            key == "Sid" && serde_json::from_str::<String>(value.get()).is_ok_and(|sid| sid == SID)
+        });
+        Self { raw, is_under_our_sid, fields }
     }
 
     /// Whether this statement surely allows `action` on `queue` to everyone.
@@ -430,17 +434,16 @@ impl Target for ResourceText<'_> {
     fn surely_matches(&self, pattern: &str) -> bool {
         // A wildcard stays within its segment of the ARN, but for one in the last segment, which
         // may run on over colons (IAM user guide, "IAM JSON policy elements: Resource").
-        if pattern.contains("${") {
-            return false;
-        }
         let segments: Vec<&str> = pattern.splitn(6, ':').collect();
         let targets: Vec<&str> = self.0.splitn(segments.len(), ':').collect();
-        segments.len() == targets.len()
+        (segments.len() == 6 || segments.last() == Some(&"*"))
             && segments.iter().zip(&targets).all(|(pattern, target)| glob(pattern, target))
     }
 
     fn may_match(&self, pattern: &str) -> bool {
-        glob(&variables_as_wildcards(pattern), self.0)
+        // AWS completes an ARN of too few segments with wildcards (same source).
+        let pattern = variables_as_wildcards(pattern);
+        glob(&pattern, self.0) || glob(&format!("{pattern}:*"), self.0)
     }
 }
 
@@ -470,7 +473,9 @@ fn covers(
         _ => return Some(Certainty::Maybe),
     };
     let Some(patterns) = strings(patterns) else { return Some(Certainty::Maybe) };
-    let surely = patterns.iter().any(|pattern| target.surely_matches(pattern));
+    // A variable that cannot be resolved makes all of a statement void.
+    let surely = !patterns.iter().any(|pattern| pattern.contains("${"))
+        && patterns.iter().any(|pattern| target.surely_matches(pattern));
     let perhaps = patterns.iter().any(|pattern| target.may_match(pattern));
     match (inverted, surely, perhaps) {
         (false, true, _) => Some(Certainty::Surely),
@@ -519,12 +524,12 @@ fn account_of(principal: &str) -> Option<&str> {
     AccountId::parse(account).is_ok().then_some(account)
 }
 
-/// Whether a `Principal` is everyone: `"*"`, or `"*"` among its AWS principals.
+/// Whether a `Principal` is everyone and nothing else: `"*"`, or `"*"` as the AWS principal.
 fn is_everyone(principal: &Value) -> bool {
     match principal {
         Value::String(text) => text == "*",
-        Value::Object(kinds) => {
-            kinds.get("AWS").and_then(strings).is_some_and(|names| names.contains(&"*"))
+        Value::Object(kinds) if kinds.len() == 1 => {
+            kinds.get("AWS").and_then(strings).is_some_and(|names| names == ["*"])
         }
         _ => false,
     }
@@ -584,7 +589,7 @@ fn minified(json: &str) -> String {
     out
 }
 
-/// The fields of an object in their order, each once.
+/// The fields of an object in their order.
 struct Fields(Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Fields {
@@ -594,16 +599,13 @@ impl<'de> Deserialize<'de> for Fields {
             type Value = Fields;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a policy object")
+                f.write_str("an object")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
-                while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    if fields.iter().any(|(known, _)| *known == key) {
-                        return Err(de::Error::custom(format!("{key} occurs twice")));
-                    }
-                    fields.push((key, value));
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
                 }
                 Ok(Fields(fields))
             }

@@ -588,9 +588,8 @@ impl World {
         let size = self.page.unwrap_or(usize::MAX).min(max.unwrap_or(usize::MAX));
         let start: usize = p.get("NextToken").and_then(|t| t.parse().ok()).unwrap_or(0);
         let end = start.saturating_add(size).min(found.len());
-        let next = (end < found.len())
-            .then(|| format!("<nextToken>{end}</nextToken>"))
-            .unwrap_or_default();
+        let next =
+            if end < found.len() { format!("<nextToken>{end}</nextToken>") } else { String::new() };
         Ok(format!("<vpcEndpointSet>{}</vpcEndpointSet>{next}", found[start..end].concat()))
     }
 
