@@ -1,0 +1,109 @@
+# Build, run and test. Needs Rust, Python 3 and make; all else is installed into $(VENV), in this folder.
+#
+#   make run      see the function at work in a private VPC of an emulated AWS
+#   make test     check everything
+
+# Two virtual environments, because aws-sam-cli insists on another version of cfn-lint.
+VENV ?= .venv
+override VENV := $(abspath $(VENV))
+TOOLS := $(VENV)/tools
+SAM := $(VENV)/sam
+PYTHON ?= python3
+
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+
+# cargo finds cargo-lambda here, and cargo-lambda its linker.
+export PATH := $(TOOLS)/bin:$(PATH)
+
+# What sam builds for; the same value as the template's parameter Architecture. `make run` and `make test` execute what
+# they build, so they build for this machine.
+ARCH ?= x86_64
+run test rust-tests python-tests clippy: ARCH = $(patsubst aarch64,arm64,$(shell uname -m))
+
+# One build serves all: the binary that is deployed and every test executable come from one command, in one profile,
+# because the EC2 client takes minutes to compile. So the tests exercise the very code that is deployed. `cargo test` is
+# not used: it links with the system's linker and not with zig's, which for cargo is another build of everything. For
+# the same reason `cargo lambda` may add no flags of its own (--disable-optimizations): Cargo.toml says it all.
+# zig links against the glibc of Amazon Linux 2023, however new this machine's may be.
+BUILD = cargo lambda build --release --disable-optimizations --all-targets \
+	$(if $(filter arm64,$(ARCH)),--arm64,--x86-64)
+BOOTSTRAP = $(CARGO_TARGET_DIR)/lambda/mwaa-vpc-endpoints/bootstrap
+# Cargo's messages on the build, which name the test executables.
+MESSAGES = $(CARGO_TARGET_DIR)/build-messages.json
+
+TEMPLATES := $(wildcard template.yaml participant.yaml)
+export SAM_CLI_TELEMETRY := 0
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help run test build clean format rust-tests python-tests clippy cfn-lint sam-validate linux tools sam \
+	build-MwaaVpcEndpointsFunction
+.DEFAULT_GOAL := help
+
+help:  ## Say what can be made
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
+	@echo
+	@echo '  VENV=$(VENV)'
+	@echo '  CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)'
+	@echo '  ARCH=$(ARCH)  (x86_64 or arm64)'
+
+run: linux build  ## Watch the function at work in an emulated AWS
+	@$(TOOLS)/bin/python tools/demo.py $(BOOTSTRAP)
+
+test: linux tools sam  ## Check everything
+	@$(TOOLS)/bin/python tools/steps.py $(MAKE) ARCH=$(ARCH) -- \
+		format cfn-lint sam-validate build! clippy rust-tests python-tests
+
+build: tools  ## Compile what is deployed, and its tests
+	@mkdir -p $(CARGO_TARGET_DIR)
+	@[ -e $(MESSAGES) ] || echo 'The first build compiles the EC2 client, which takes several minutes.'
+	@$(BUILD) --message-format json-render-diagnostics > $(MESSAGES)
+
+format:  ## Check that the Rust code is formatted
+	@cargo fmt --check
+
+# `cargo clippy` is `cargo check` with clippy-driver instead of rustc, and would check the EC2 client once more for that.
+# Set as the wrapper of a build, clippy-driver sees this package only, and all else comes from the build before. What it
+# compiles is kept apart, since it optimizes less. A lint is an error, so cargo never takes it for done and it is
+# reported every time.
+clippy: tools  ## Lint the Rust code
+	@RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__ \
+		$(BUILD) --lambda-dir $(CARGO_TARGET_DIR)/clippy
+
+rust-tests: build  ## Run the unit, property and fault tests
+	@$(TOOLS)/bin/python tools/rust_tests.py $(MESSAGES)
+
+python-tests: export FUNCTION_BINARY = $(BOOTSTRAP)
+python-tests: build  ## Run the deployed binary against an emulated AWS, and check the templates
+	@$(TOOLS)/bin/python -m pytest -q -p no:cacheprovider tests \
+		$(if $(RESULTS),--junitxml $(RESULTS)/python.xml)
+
+cfn-lint: tools sam  ## Lint the templates, with both versions of cfn-lint
+	@for venv in $(TOOLS) $(SAM); do $$venv/bin/cfn-lint --format parseable $(TEMPLATES) || exit 1; done
+
+sam-validate: sam  ## Let SAM check its template
+	@$(SAM)/bin/sam validate --lint --region us-east-1 --template template.yaml
+
+clean:  ## Remove what was made in this folder
+	rm -rf target .venv .aws-sam
+
+# `sam build` calls this, and says where the binary goes.
+build-MwaaVpcEndpointsFunction: build
+	@cp $(BOOTSTRAP) "$(ARTIFACTS_DIR)/bootstrap"
+
+linux:
+	@[ "$$(uname -s)" = Linux ] || { echo >&2 'The function is built for Linux, and runs nowhere else.'; exit 1; }
+
+# The virtual environments. Made again only if their requirements or python3 change.
+tools: rust
+	@$(PYTHON) tools/venv.py $(TOOLS) tools/requirements.txt
+
+sam: python
+	@$(PYTHON) tools/venv.py $(SAM) tools/requirements-sam.txt
+
+.PHONY: rust python
+rust: python
+	@command -v cargo > /dev/null || { echo >&2 'cargo is missing: install Rust from https://rustup.rs'; exit 1; }
+
+python:
+	@command -v $(PYTHON) > /dev/null || { echo >&2 '$(PYTHON) is missing: install Python 3.10 or later'; exit 1; }

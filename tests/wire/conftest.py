@@ -1,0 +1,63 @@
+"""What the tests over the wire share: an emulated AWS, the deployed binary, and a private VPC."""
+
+import contextlib
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+
+import harness  # noqa: E402
+
+
+def pytest_configure():
+    harness.end_on_signals()
+
+
+@pytest.fixture(scope="session")
+def binary():
+    path = os.environ.get("FUNCTION_BINARY")
+    if not path:
+        pytest.fail("FUNCTION_BINARY is not set: run `make python-tests`")
+    return path
+
+
+@pytest.fixture(scope="session")
+def running_aws():
+    with harness.Aws() as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws(running_aws):
+    """An empty AWS account."""
+    running_aws.reset()
+    return running_aws
+
+
+@pytest.fixture(scope="session")
+def function(running_aws, binary):
+    """The function with the template's default parameters."""
+    with harness.Lambda(running_aws, binary) as function:
+        yield function
+
+
+@pytest.fixture
+def configured(aws, binary):
+    """Starts the function with other parameters."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(harness.Lambda(aws, binary, **settings))
+
+
+@pytest.fixture
+def vpc(aws):
+    """Two private subnets and a security group."""
+    return aws.vpc()
+
+
+@pytest.fixture
+def sqs(aws, vpc):
+    """The VPC's SQS endpoint, with the policy of AWS's sample."""
+    return aws.endpoint(vpc, policy=harness.blog_policy())

@@ -1,0 +1,288 @@
+"""Shows the function at work, for people: demo.py BINARY
+
+Lays out a private VPC in an emulated AWS, delivers the events of two environments that wait for
+their endpoints, and shows the VPC before and after. Ends with an error if the function fails, or if
+a second delivery of an event changes anything.
+"""
+
+import difflib
+import os
+import signal
+import sys
+import textwrap
+from dataclasses import dataclass
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C leaves no traceback while moto is loading
+
+from harness import OWNER, PARTICIPANT, Aws, Lambda, blog_policy, end_on_signals, event  # noqa: E402
+
+WIDTH = 100
+COLOURS = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
+COLOURFUL = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+MARKS = {"+": "green", "~": "yellow", "-": "red", "!": "red", "=": "dim", " ": None}
+ROLES = {"database": "database", "webserver": "web server"}
+
+
+@dataclass
+class Scenario:
+    """An event, and what to say about it."""
+
+    title: str
+    story: str
+    event: dict
+
+
+def owner(aws, vpc):
+    return Scenario(
+        "An environment of the account that owns the VPC",
+        "MWAA has set up its side of the environment, and waits for the endpoints in the VPC.",
+        event("pending-private", vpc),
+    )
+
+
+def participant(aws, vpc):
+    groups = [aws.group(vpc.id, f"airflow-{n}", PARTICIPANT) for n in (1, 2)]
+    return Scenario(
+        "An environment of a participant, in the same shared VPC",
+        f"Account {PARTICIPANT} may use the VPC's subnets, but its security groups cannot be put "
+        "on the owner's endpoints. So the function keeps a group there that lets them in.",
+        event("pending-participant", vpc, groups),
+    )
+
+
+SCENARIOS = [owner, participant]
+
+
+def main(binary):
+    print(bold("Amazon MWAA waits for VPC endpoints, and this function makes them."))
+    print("Here runs the binary that is deployed, under cargo lambda; the AWS it talks to is moto.")
+    with Aws() as aws, Lambda(aws, binary) as function:
+        aws.reset()
+        vpc = aws.vpc()
+        aws.endpoint(vpc, policy=blog_policy(), Name="sqs")
+        for number, scenario in enumerate(SCENARIOS, 1):
+            show(number, scenario(aws, vpc), aws, function, vpc)
+    print(f"\n{paint('green', 'All as promised.')} Nothing is left running.")
+
+
+def show(number, scenario, aws, function, vpc):
+    print(f"\n{bold(f'{number}. {scenario.title}')}\n{paint('dim', '─' * WIDTH)}")
+    paragraph(scenario.story)
+
+    before = aws.snapshot(vpc)
+    section("The VPC before")
+    show_vpc(aws, vpc, before)
+    section("The event")
+    show_event(scenario.event)
+
+    answer = function.deliver(scenario.event)
+    section("What the function did", effort(answer))
+    if not answer.ok:
+        fail(f"The function failed: {answer.error}")
+    show_result(answer.value)
+
+    after = aws.snapshot(vpc)
+    section("The VPC after")
+    show_changes(before, after)
+
+    again = function.deliver(scenario.event)
+    section("The same event, delivered again", effort(again))
+    if not again.ok:
+        fail(f"The function failed: {again.error}")
+    if aws.snapshot(vpc) != after or again.changes:
+        fail(f"It changed the VPC: {', '.join(again.changes)}")
+    mark("=", "Nothing changed: it looked, and found all as it should be.")
+
+
+# The parts -----------------------------------------------------------------------------------
+
+
+def show_vpc(aws, vpc, snapshot):
+    mark(" ", f"{vpc.id}, owned by {OWNER}")
+    for subnet in aws.ec2.describe_subnets(SubnetIds=vpc.subnets)["Subnets"]:
+        place = f"{subnet['CidrBlock']} in {subnet['AvailabilityZone']}"
+        mark(" ", f"  {subnet['SubnetId']:<26}private subnet, {place}")
+    for id, group in snapshot.groups.items():
+        if group["name"] != "default":
+            mark(" ", f"  {id:<26}security group {group['name']}")
+    for id, endpoint in by_name(snapshot.endpoints):
+        service = endpoint["service"].removeprefix("com.amazonaws.us-east-1.")
+        name = endpoint["tags"].get("Name", "")
+        what = f"endpoint {name}" if ".vpce-svc-" in service else f"endpoint to {service}"
+        mark(" ", f"  {id:<26}{what}{queues_through(endpoint)}")
+
+
+def queues_through(endpoint):
+    if not endpoint["service"].endswith(".sqs"):
+        return ""
+    number = sum(len(listed(it.get("Resource", []))) for it in endpoint["policy"]["Statement"])
+    return f", whose policy lets {number or 'no'} queue{'s' if number > 1 else ''} through"
+
+
+def show_event(event):
+    detail = event["detail"]
+    fact("status", f"{detail['status']} since {event['time']}")
+    fact("environment", f"{detail['name']} of account {event['account']}")
+    for role, name in ROLES.items():
+        if service := detail.get(f"{role}VpcEndpointService"):
+            mode = f"  ({detail['webserverAccessMode']})" if role == "webserver" else ""
+            fact(name, service + mode)
+    fact("queue", detail["celeryExecutorQueue"])
+    fact("subnets", ", ".join(detail["networkConfiguration"]["subnetIds"]))
+    fact("groups", ", ".join(detail["networkConfiguration"]["securityGroupIds"]))
+
+
+def show_result(result):
+    marks = {"created": "+", "updated": "~", "kept": "=", "blocked": "!", "failed": "!"}
+    for done in result["resources"]:
+        what = {
+            "endpoint": f"{ROLES.get(done.get('role'))} endpoint",
+            "sqs-endpoint": "SQS endpoint",
+        }
+        name = what.get(done["kind"], done["kind"].replace("-", " "))
+        first, *more = wrapped(done["detail"], WIDTH - 34)
+        mark(marks[done["outcome"]], f"{done['outcome']:<8} {name:<20} {first}")
+        for line in more:
+            mark(" ", f"{'':<30}{line}")
+    for warning in result["warnings"]:
+        for line in wrapped(f"{warning['message']} {warning.get('remedy', '')}", WIDTH - 4):
+            mark("!", line)
+
+
+def show_changes(before, after):
+    for id, group in after.groups.items():
+        old = before.groups.get(id)
+        if old != group:
+            mark("~" if old else "+", bold(f"{id}  security group {group['name']}"))
+            show_lines(group_lines(old) if old else [], group_lines(group))
+    for id, endpoint in sorted(by_name(after.endpoints), key=lambda it: it[0] in before.endpoints):
+        old = before.endpoints.get(id)
+        if old != endpoint:
+            name = endpoint["tags"].get("Name", "")
+            mark("~" if old else "+", bold(f"{id}  endpoint {name}, {endpoint['state']}"))
+            show_lines(endpoint_lines(old) if old else [], endpoint_lines(endpoint))
+
+
+def by_name(endpoints):
+    return sorted(endpoints.items(), key=lambda it: it[1]["tags"].get("Name", ""))
+
+
+def group_lines(group):
+    for protocol, low, _, source, description in group["rules"]:
+        yield f"{'inbound':<9}{protocol} {low} from {source}"
+        yield f"{'':<9}  {description}"
+    yield from tag_lines(group["tags"])
+
+
+def endpoint_lines(endpoint):
+    yield f"{'to':<9}{endpoint['service']}"
+    yield f"{'in':<9}{', '.join(endpoint['subnets'])}"
+    yield f"{'groups':<9}{', '.join(endpoint['groups'])}"
+    if endpoint["service"].endswith(".sqs"):
+        for statement in endpoint["policy"]["Statement"]:
+            yield from statement_lines(statement)
+    else:
+        yield from tag_lines(endpoint["tags"])
+
+
+def tag_lines(tags):
+    for label, (key, value) in zip(["tags", *[""] * len(tags)], sorted(tags.items())):
+        yield f"{label:<9}{key} = {value}"
+
+
+def statement_lines(statement):
+    """A statement of a policy: on one line if it is short, otherwise one line per resource."""
+    rest = {key: ", ".join(listed(value)) or "none" for key, value in statement.items()}
+    text = "  ".join(f"{key}: {value}" for key, value in rest.items())
+    if len(text) < WIDTH - 15:
+        yield f"{'policy':<9}{text}"
+        return
+    rest.pop("Resource")
+    actions = rest.pop("Action")
+    yield f"{'policy':<9}" + "  ".join(f"{key}: {value}" for key, value in rest.items())
+    for line in textwrap.wrap(f"Action: {actions}", WIDTH - 15, subsequent_indent=" " * 8):
+        yield f"{'':<9}{line}"
+    yield f"{'':<9}Resource:"
+    for resource in listed(statement["Resource"]):
+        yield f"    {resource}"
+
+
+def show_lines(old, new):
+    """The lines of a new resource, or those of a changed one with what was added and removed."""
+    old, new = list(old), list(new)
+    for line in difflib.ndiff(old, new) if old else [f"  {line}" for line in new]:
+        sign, text = line[0], shortened(line[2:], WIDTH - 6)
+        if sign != "?":
+            mark(sign, f"  {paint('dim' if old and sign == ' ' else None, text)}")
+
+
+# Writing -------------------------------------------------------------------------------------
+
+
+def paint(colour, text):
+    return f"\033[{COLOURS[colour]}m{text}\033[0m" if COLOURFUL and colour and text else text
+
+
+def bold(text):
+    return paint("bold", text)
+
+
+def section(title, note=""):
+    gap = " " * (WIDTH - len(title) - len(note))
+    print(f"\n{paint('cyan', title)}{gap if note else ''}{paint('dim', note)}")
+
+
+def mark(sign, text):
+    colour = MARKS[sign]
+    print(f"  {paint(colour, sign)} {paint(colour, text) if sign in '+-' else text}".rstrip())
+
+
+def fact(name, text):
+    print(f"  {name:<11} {shortened(text, WIDTH - 14)}")
+
+
+def paragraph(text):
+    for line in wrapped(text, WIDTH):
+        print(line)
+
+
+def wrapped(text, width):
+    """The text as lines, with words that are longer than a line cut."""
+    words = " ".join(shortened(word, width) for word in text.split())
+    return textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False)
+
+
+def effort(answer):
+    looked = len(answer.calls) - len(answer.changes)
+    calls = f"{looked} calls to look, {len(answer.changes) or 'none'} to change"
+    return f"{calls}, {answer.seconds * 1000:.0f} ms"
+
+
+def shortened(text, width):
+    """The text, cut where it says least if it is too long: an ARN behind its beginning."""
+    if len(text) <= width:
+        return text
+    head = text.find("arn:") + 4 if "arn:" in text else width // 2
+    return f"{text[:head]}…{text[len(text) - width + head + 1 :]}"
+
+
+def listed(value):
+    return [value] if isinstance(value, str) else value
+
+
+def fail(why):
+    print()
+    for line in wrapped(why, WIDTH - 4):
+        mark("!", paint("red", line))
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    end_on_signals()
+    try:
+        main(*sys.argv[1:])
+    except RuntimeError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        print()
+        sys.exit(130)
