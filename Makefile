@@ -2,6 +2,7 @@
 #
 #   make run      see the function at work in a private VPC of an emulated AWS
 #   make test     check everything
+#   make replay   hand an environment that waits already to the deployed function
 
 # Two virtual environments, because aws-sam-cli insists on another version of cfn-lint.
 VENV ?= .venv
@@ -36,8 +37,8 @@ TEMPLATES := $(wildcard template.yaml participant.yaml)
 export SAM_CLI_TELEMETRY := 0
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test build clean format rust-tests python-tests clippy cfn-lint sam-validate linux tools sam \
-	build-MwaaVpcEndpointsFunction
+.PHONY: help run test replay build clean format rust-tests python-tests clippy cfn-lint sam-validate linux tools \
+	sam build-MwaaVpcEndpointsFunction
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -53,6 +54,10 @@ run: linux build  ## Watch the function at work in an emulated AWS
 test: linux tools sam  ## Check everything
 	@$(TOOLS)/bin/python tools/steps.py $(MAKE) ARCH=$(ARCH) -- \
 		format cfn-lint sam-validate build! clippy rust-tests python-tests
+
+# tools/replay.py says which variables it reads; make hands those of its command line on.
+replay: tools  ## Hand environment ENV to the deployed function (DRY_RUN=1: to be told what it would do)
+	@$(TOOLS)/bin/python tools/replay.py
 
 build: tools  ## Compile what is deployed, and its tests
 	@mkdir -p $(CARGO_TARGET_DIR)

@@ -12,6 +12,8 @@ use aws_sdk_ec2::types::{
     VpcEndpointType,
 };
 
+use chrono::DateTime;
+
 use crate::endpoints::EndpointRequest;
 use crate::environment::{AccountId, Environment, GroupId, SubnetId, VpcId};
 use crate::report::{AwsError, Failure};
@@ -102,19 +104,32 @@ impl Ec2 {
         Ok(answer.vpc_endpoints().first().and_then(|e| e.policy_document()).map(str::to_owned))
     }
 
-    /// The groups in the VPC that carry the environment's tags.
+    /// All endpoints, in whatever VPC and state, that were made for `environment`; for any if none is
+    /// given.
+    pub async fn own_endpoints(
+        &self,
+        environment: Option<&Environment>,
+    ) -> Result<Vec<Endpoint>, Failure> {
+        match environment {
+            Some(environment) => {
+                self.endpoints_by(&[(ENVIRONMENT_FILTER, &environment.arn())]).await
+            }
+            None => self.endpoints_by(&[("tag-key", tags::ENVIRONMENT)]).await,
+        }
+    }
+
+    /// All groups, in whatever VPC, that were made for `environment`; for any if none is given.
     pub async fn own_groups(
         &self,
-        vpc: &VpcId,
-        environment: &Environment,
+        environment: Option<&Environment>,
     ) -> Result<Vec<OwnGroup>, Failure> {
-        let groups = self
-            .groups_by(&[
-                ("vpc-id", vpc.as_str()),
-                (&format!("tag:{}", tags::ENVIRONMENT), &environment.arn()),
-                (&format!("tag:{}", tags::ROLE), tags::SECURITY_GROUP),
-            ])
-            .await?;
+        let arn = environment.map(Environment::arn);
+        let by_environment = match &arn {
+            Some(arn) => (ENVIRONMENT_FILTER, arn.as_str()),
+            None => ("tag-key", tags::ENVIRONMENT),
+        };
+        let by_role = (ROLE_FILTER, tags::SECURITY_GROUP);
+        let groups = self.groups_by(&[by_environment, by_role]).await?;
         let mut groups: Vec<OwnGroup> = groups.iter().filter_map(read_group).collect();
         groups.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(groups)
@@ -146,6 +161,56 @@ impl Ec2 {
             groups.extend(page.security_groups().iter().cloned());
         }
         Ok(groups)
+    }
+
+    /// Takes rules off a group: all, or none if one of them is not there.
+    pub async fn revoke(
+        &self,
+        group: &GroupId,
+        rules: &BTreeSet<Rule>,
+        environment: &Environment,
+    ) -> Result<(), Failure> {
+        let permissions = rules.iter().map(|rule| permission(rule, environment)).collect();
+        let names: Vec<String> = rules.iter().map(Rule::to_string).collect();
+        self.client
+            .revoke_security_group_ingress()
+            .group_id(group.as_str())
+            .set_ip_permissions(Some(permissions))
+            .send()
+            .await
+            .map_err(|e| {
+                let what =
+                    format!("taking rules off security group {group} ({})", names.join(", "));
+                failure("RevokeSecurityGroupIngress", &what, e)
+            })?;
+        Ok(())
+    }
+
+    /// Deletes a group. One that is not there any more counts as deleted.
+    pub async fn delete_group(&self, group: &GroupId) -> Result<(), Failure> {
+        let answer = self.client.delete_security_group().group_id(group.as_str()).send().await;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(e) => {
+                let what = format!("deleting security group {group}");
+                let failure = failure("DeleteSecurityGroup", &what, e);
+                if is_unknown_group(&failure) { Ok(()) } else { Err(failure) }
+            }
+        }
+    }
+
+    /// Takes groups off an endpoint.
+    pub async fn detach(&self, id: &str, groups: &BTreeSet<GroupId>) -> Result<(), Failure> {
+        self.client
+            .modify_vpc_endpoint()
+            .vpc_endpoint_id(id)
+            .set_remove_security_group_ids(Some(groups.iter().map(GroupId::to_string).collect()))
+            .send()
+            .await
+            .map_err(|e| {
+                failure("ModifyVpcEndpoint", &format!("taking groups off endpoint {id}"), e)
+            })?;
+        Ok(())
     }
 
     /// Makes the environment's group.
@@ -263,12 +328,12 @@ impl Ec2 {
             .await;
         let unsuccessful = match answer {
             Ok(answer) => answer.unsuccessful.unwrap_or_default(),
-            Err(e) if e.code() == Some(NO_SUCH_ENDPOINT) => return Ok(()),
+            Err(e) if is_unknown_endpoint(e.code()) => return Ok(()),
             Err(e) => return Err(failure("DeleteVpcEndpoints", &what, e)),
         };
         // The call answers 200 even where it deleted nothing (EC2 API, `DeleteVpcEndpoints`).
         let errors = unsuccessful.iter().filter_map(|item| item.error());
-        match errors.into_iter().find(|error| error.code() != Some(NO_SUCH_ENDPOINT)) {
+        match errors.into_iter().find(|error| !is_unknown_endpoint(error.code())) {
             None => Ok(()),
             Some(error) => {
                 let call = "DeleteVpcEndpoints";
@@ -295,7 +360,13 @@ impl Ec2 {
     }
 }
 
-const NO_SUCH_ENDPOINT: &str = "InvalidVpcEndpointId.NotFound";
+const ENVIRONMENT_FILTER: &str = "tag:mwaa-vpc-endpoints/environment";
+const ROLE_FILTER: &str = "tag:mwaa-vpc-endpoints/role";
+
+/// Whether EC2 does not know an endpoint. Its error codes have both spellings (EC2 API, "Error codes").
+fn is_unknown_endpoint(code: Option<&str>) -> bool {
+    matches!(code, Some("InvalidVpcEndpoint.NotFound" | "InvalidVpcEndpointId.NotFound"))
+}
 
 /// Whether EC2 does not know a subnet.
 pub fn is_unknown_subnet(failure: &Failure) -> bool {
@@ -341,9 +412,14 @@ fn read_subnet(subnet: &ec2::Subnet, what: &str) -> Result<Subnet, Failure> {
 fn read_endpoint(endpoint: &VpcEndpoint) -> Endpoint {
     Endpoint {
         id: endpoint.vpc_endpoint_id().unwrap_or_default().to_owned(),
+        vpc: endpoint.vpc_id().unwrap_or_default().to_owned(),
+        created: endpoint
+            .creation_timestamp()
+            .and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos())),
         service: endpoint.service_name().unwrap_or_default().to_owned(),
         state: endpoint.state().map(|s| s.as_str().to_ascii_lowercase()).unwrap_or_default(),
         is_interface: endpoint.vpc_endpoint_type() == Some(&VpcEndpointType::Interface),
+        takes_quota: endpoint.vpc_endpoint_type() != Some(&VpcEndpointType::Gateway),
         subnets: endpoint.subnet_ids().iter().cloned().collect(),
         groups: endpoint.groups().iter().filter_map(|g| g.group_id().map(str::to_owned)).collect(),
         tags: read_tags(endpoint.tags()),
@@ -354,17 +430,19 @@ fn read_endpoint(endpoint: &VpcEndpoint) -> Endpoint {
 
 fn read_group(group: &SecurityGroup) -> Option<OwnGroup> {
     let id = GroupId::parse(group.group_id()?).ok()?;
+    let vpc = VpcId::parse(group.vpc_id()?).ok()?;
     let owner = group.owner_id().and_then(|owner| AccountId::parse(owner).ok());
     let rules = group
         .ip_permissions()
         .iter()
         .flat_map(|permission| read_permission(permission, owner.as_ref()))
         .collect();
-    Some(OwnGroup { id, tags: read_tags(group.tags()), rules })
+    Some(OwnGroup { id, vpc, tags: read_tags(group.tags()), rules })
 }
 
-/// The rules of this function's kind (TCP, one port) in a permission; others are not ours to judge.
-fn read_permission(permission: &IpPermission, owner: Option<&AccountId>) -> Vec<Rule> {
+/// The rules of this function's kind (TCP, one port) in a permission, each with its description;
+/// others are not ours to judge.
+fn read_permission(permission: &IpPermission, owner: Option<&AccountId>) -> Vec<(Rule, String)> {
     let port = match (permission.ip_protocol(), permission.from_port(), permission.to_port()) {
         (Some("tcp" | "6"), Some(from), Some(to)) if from == to => u16::try_from(from).ok(),
         _ => None,
@@ -375,17 +453,29 @@ fn read_permission(permission: &IpPermission, owner: Option<&AccountId>) -> Vec<
             Some(account) => AccountId::parse(account).ok()?,
             None => owner?.clone(),
         };
-        Some(Source::Group(account, GroupId::parse(pair.group_id()?).ok()?))
+        let source = Source::Group(account, GroupId::parse(pair.group_id()?).ok()?);
+        Some((source, pair.description()))
     });
-    let ipv4 =
-        permission.ip_ranges().iter().filter_map(|r| Some(Source::Ipv4(r.cidr_ip()?.into())));
-    let ipv6 =
-        permission.ipv6_ranges().iter().filter_map(|r| Some(Source::Ipv6(r.cidr_ipv6()?.into())));
+    let ipv4 = permission
+        .ip_ranges()
+        .iter()
+        .filter_map(|range| Some((Source::Ipv4(range.cidr_ip()?.into()), range.description())));
+    let ipv6 = permission
+        .ipv6_ranges()
+        .iter()
+        .filter_map(|range| Some((Source::Ipv6(range.cidr_ipv6()?.into()), range.description())));
     let lists = permission.prefix_list_ids().iter().filter_map(|list| {
         let id = crate::environment::PrefixListId::parse(list.prefix_list_id()?).ok()?;
-        Some(Source::PrefixList(id))
+        Some((Source::PrefixList(id), list.description()))
     });
-    groups.chain(ipv4).chain(ipv6).chain(lists).map(|source| Rule { port, source }).collect()
+    groups
+        .chain(ipv4)
+        .chain(ipv6)
+        .chain(lists)
+        .map(|(source, description)| {
+            (Rule { port, source }, description.unwrap_or_default().to_owned())
+        })
+        .collect()
 }
 
 fn permission(rule: &Rule, environment: &Environment) -> IpPermission {
@@ -415,7 +505,7 @@ fn permission(rule: &Rule, environment: &Environment) -> IpPermission {
 }
 
 /// An SDK error as a failure.
-fn failure<E>(call: &str, what: &str, error: SdkError<E>) -> Failure
+pub(crate) fn failure<E>(call: &str, what: &str, error: SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     SdkError<E>: std::error::Error,
@@ -437,6 +527,11 @@ fn answered(call: &str, what: &str, code: Option<String>, message: String) -> Fa
 /// What helps against an error of EC2, where that is known.
 fn remedy(call: &str, code: &str) -> Option<String> {
     let text = match code {
+        "AccessDenied" | "AccessDeniedException"
+            if matches!(call, "ListEnvironments" | "GetEnvironment") =>
+        {
+            "in this account: deploy the template again; in a participant's: deploy participant.yaml there with the reader role, which lets this function's role ask"
+        }
         "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => {
             return Some(format!(
                 "the function's role may not do ec2:{call} on this resource: deploy the template again, and look for a service control policy or permissions boundary that denies it"

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use crate::environment::{GroupId, Role, ServiceName, SubnetId, VpcId};
+use crate::environment::{Environment, GroupId, Role, ServiceName, SubnetId, VpcId};
 use crate::event::Wanted;
 use crate::report::Note;
 use crate::settings::{AddressType, GroupChoice, Settings};
@@ -86,10 +86,11 @@ impl EndpointRequest {
     /// The request's `ClientToken`: 64 characters, a hash over the parameters and the dead endpoints
     /// to the service, so that a repeated request is known for one, and one after a failure is not.
     ///
-    /// The time of the event is the one parameter that is left out: whether work arrives by an event,
-    /// by its repetition or otherwise, the token must be the same. EC2 then answers a request that
-    /// differs in it alone with `IdempotentParameterMismatch`, which proves that the endpoint has
-    /// been asked for before (EC2 API, "Ensuring idempotency in Amazon EC2 API requests").
+    /// What only remembers is left out, the time of the event and the environment's groups: whether
+    /// work arrives by an event, by its repetition or otherwise, the token must be the same. EC2 then
+    /// answers a request that differs in them alone with `IdempotentParameterMismatch`, which proves
+    /// that the endpoint has been asked for before (EC2 API, "Ensuring idempotency in Amazon EC2 API
+    /// requests").
     pub fn token(&self, groups: &[GroupId], dead: &BTreeSet<String>, salt: Option<&str>) -> String {
         let mut hash = Sha256::new();
         let mut add = |name: &str, value: &str| {
@@ -101,7 +102,8 @@ impl EndpointRequest {
         self.subnets.iter().for_each(|subnet| add("subnet", subnet.as_str()));
         groups.iter().for_each(|group| add("group", group.as_str()));
         add("address type", self.address_type);
-        for (key, value) in self.tags.iter().filter(|(key, _)| *key != tags::EVENT_TIME) {
+        let only_remembers = |key: &str| [tags::EVENT_TIME, tags::GROUPS].contains(&key);
+        for (key, value) in self.tags.iter().filter(|(key, _)| !only_remembers(key)) {
             add("tag", key);
             add("value", value);
         }
@@ -143,6 +145,20 @@ pub fn groups(wanted: &Wanted, vpc: &Vpc, settings: &Settings) -> Groups {
     }
 }
 
+/// The alive endpoint to `service` that counts: of several, one of ours; of several of ours, always
+/// the same.
+pub fn in_use<'a>(
+    vpc: &'a Vpc,
+    environment: &Environment,
+    role: Role,
+    service: &str,
+) -> Option<&'a Endpoint> {
+    vpc.endpoints
+        .iter()
+        .filter(|endpoint| endpoint.service == service && endpoint.is_alive())
+        .min_by_key(|endpoint| (!endpoint.is_ours(environment, role), &endpoint.id))
+}
+
 /// Decides what must happen for `role`. `common` are the tags of everything made for the
 /// environment; what somebody should know is added to `warnings`.
 pub fn decide(
@@ -158,11 +174,7 @@ pub fn decide(
     let groups = groups(wanted, vpc, settings);
     let to_service: Vec<&Endpoint> =
         vpc.endpoints.iter().filter(|endpoint| endpoint.service == service.as_str()).collect();
-    // Of several, one of ours; of several of ours, always the same.
-    let alive = to_service
-        .iter()
-        .filter(|endpoint| endpoint.is_alive())
-        .min_by_key(|endpoint| (!endpoint.is_ours(environment, role), &endpoint.id));
+    let alive = in_use(vpc, environment, role, service.as_str());
 
     let action = if let Some(endpoint) = alive {
         let lacking = lacking_subnets(endpoint, vpc, &subnets);

@@ -211,6 +211,22 @@ impl Environment {
         }
     }
 
+    /// Parses an environment's ARN.
+    pub fn parse(arn: &str) -> Result<Self, Malformed> {
+        let expected =
+            "an environment's ARN (arn:<partition>:airflow:<region>:<account>:environment/<name>)";
+        let parts: Vec<&str> = arn.split(':').collect();
+        let &["arn", partition, "airflow", region, account, resource] = parts.as_slice() else {
+            return Err(malformed(expected, arn));
+        };
+        let name = resource.strip_prefix("environment/").ok_or_else(|| malformed(expected, arn))?;
+        let region = Region::parse(region)?;
+        if partition != region.partition() {
+            return Err(malformed(expected, arn));
+        }
+        Self::new(AccountId::parse(account)?, region, name)
+    }
+
     /// The name.
     pub fn name(&self) -> &str {
         &self.name
@@ -227,6 +243,9 @@ text_type! {
     /// The ARN of an SQS queue: no wildcard, no variable, nothing that a policy could misread.
     QueueArn
 }
+
+const NOBODYS_ACCOUNT: &str = "000000000000";
+const NOBODYS_QUEUE: &str = "no-mwaa-environment";
 
 impl QueueArn {
     /// Parses `arn:<partition>:sqs:<region>:<account>:<name>`; the name is as SQS allows it
@@ -258,6 +277,18 @@ impl QueueArn {
         } else {
             Err(malformed(format!("a queue of Region {region}"), text))
         }
+    }
+
+    /// A queue of the same Region that cannot be, since no account has this number.
+    pub fn nobodys(&self) -> Self {
+        let mut parts: Vec<&str> = self.0.split(':').collect();
+        (parts[4], parts[5]) = (NOBODYS_ACCOUNT, NOBODYS_QUEUE);
+        Self(parts.join(":"))
+    }
+
+    /// Whether this is a queue that cannot be.
+    pub fn is_nobodys(&self) -> bool {
+        self.nobodys() == *self
     }
 
     /// Whether the name begins as MWAA names its Celery queues.
@@ -344,6 +375,7 @@ mod tests {
                 environment.arn(),
                 format!("arn:{partition}:airflow:{code}:210987654321:environment/analytics")
             );
+            assert_eq!(Environment::parse(&environment.arn()), Ok(environment));
         }
     }
 

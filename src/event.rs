@@ -1,6 +1,7 @@
 //! The door: an EventBridge event becomes a [`Request`], once, or is refused with the path of the
 //! field that is wrong.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
@@ -12,17 +13,30 @@ use crate::environment::{
     AccountId, Environment, GroupId, Malformed, QueueArn, Region, Role, ServiceName, SubnetId,
 };
 use crate::report::{Failure, Note};
+use crate::tags;
+use crate::vpc::{Endpoint, Vpc};
 
 /// The source of MWAA's events.
 pub const SOURCE: &str = "aws.airflow";
 /// The detail type of the events that are handled.
 pub const DETAIL_TYPE: &str = "MWAA Environment Status Change";
 
-/// What an event asks for.
+/// What a payload asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Request {
-    /// The VPC must be made what the environment needs.
-    Serve(Wanted),
+pub struct Request {
+    /// What is to be done.
+    pub work: Work,
+    /// Whether only the plan is asked for.
+    pub dry_run: bool,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// An environment must get what it needs, or lose what it does not.
+    Environment(Wanted),
+    /// All that is ours must be looked at.
+    Sweep,
     /// There is nothing to do, for this reason.
     Nothing {
         /// The environment.
@@ -34,21 +48,70 @@ pub enum Request {
     },
 }
 
-/// What an environment needs of its VPC.
+/// What a status means for the VPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// `PENDING`: MWAA waits for endpoints. All that is needed must be named.
+    Provide,
+    /// `UPDATING`: the environment may need more; what it needed before is still in use.
+    Extend,
+    /// `AVAILABLE`: the environment needs what is named, and what is proven stale can go.
+    Settle,
+    /// `CREATE_FAILED`: what is there should be told, and nothing changed.
+    Diagnose,
+    /// `DELETED`: the environment is gone.
+    Remove,
+}
+
+impl Purpose {
+    fn of(status: &str) -> Option<Self> {
+        Some(match status {
+            "PENDING" => Self::Provide,
+            "UPDATING" => Self::Extend,
+            "AVAILABLE" => Self::Settle,
+            "CREATE_FAILED" => Self::Diagnose,
+            "DELETED" => Self::Remove,
+            _ => return None,
+        })
+    }
+}
+
+/// Who says what an environment needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// An event, which may be late.
+    Event,
+    /// A person, who may hand in an answer of MWAA that is old.
+    Replay,
+    /// MWAA itself, asked by this function. It is newer than any event that was applied, and says
+    /// nothing new by its time.
+    Mwaa,
+}
+
+/// What is said of an environment: by an event, by a person's replay, or by MWAA itself. All but a
+/// `PENDING` one may leave anything out; what is left out proves nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
     /// The environment.
     pub environment: Environment,
-    /// The status that the event told.
+    /// Its status, as MWAA writes it.
     pub status: String,
-    /// When the event happened, if it says so.
+    /// What the status means for the VPC.
+    pub purpose: Purpose,
+    /// When the event happened, if it says so; or when MWAA was asked.
     pub time: Option<DateTime<Utc>>,
-    /// The environment's subnets, each once, in the event's order.
+    /// Who says so.
+    pub origin: Origin,
+    /// Whether MWAA leaves the endpoints to the customer, if it says so.
+    pub customer_managed: Option<bool>,
+    /// The environment's subnets, each once, in the event's order; empty if they are not named.
     pub subnets: Vec<SubnetId>,
-    /// The environment's security groups, each once, sorted.
+    /// The environment's security groups, each once, sorted; empty if they are not named.
     pub groups: Vec<GroupId>,
-    /// The endpoint services that must be reachable in the VPC.
-    pub services: Vec<(Role, ServiceName)>,
+    /// The endpoint services that are named.
+    pub named: BTreeMap<Role, ServiceName>,
+    /// Whether the web server is explicitly public only, so that it needs no endpoint.
+    pub public_only: bool,
     /// The environment's Celery queue.
     pub queue: Option<QueueArn>,
     /// What cannot be done because the event does not say how; the rest is done all the same, since
@@ -56,6 +119,75 @@ pub struct Wanted {
     pub left_out: Vec<LeftOut>,
     /// What somebody should know of the event.
     pub warnings: Vec<Note>,
+}
+
+impl Wanted {
+    /// The endpoint services that must be reachable in the VPC.
+    pub fn services(&self) -> impl Iterator<Item = (Role, &ServiceName)> {
+        let needed = |role: Role| role == Role::Database || !self.public_only;
+        self.named
+            .iter()
+            .map(|(role, service)| (*role, service))
+            .filter(move |(role, _)| needed(*role))
+    }
+}
+
+impl Wanted {
+    /// What is wanted, with what is not named filled in from what the tags on ours in `vpc` remember:
+    /// it is left as it is, and where it was changed by hand it comes back.
+    pub fn recalling(mut self, vpc: &Vpc) -> Self {
+        let ours: Vec<&Endpoint> = vpc
+            .endpoints
+            .iter()
+            .filter(|e| e.is_alive() && tags::is_of(&e.tags, &self.environment))
+            .collect();
+        let region = self.environment.region.clone();
+        // What several environments of this name have left behind does not say which is the last.
+        let sole = |mut values: BTreeSet<String>| {
+            if values.len() == 1 { values.pop_first() } else { None }
+        };
+        for role in Role::ALL {
+            let services = ours.iter().filter(|endpoint| endpoint.role() == Some(role));
+            let service = sole(services.map(|endpoint| endpoint.service.clone()).collect());
+            let service = service.and_then(|text| ServiceName::parse_in(&text, &region).ok());
+            if let Some(service) = service.filter(|_| !self.named.contains_key(&role)) {
+                self.named.insert(role, service);
+            }
+        }
+        if self.groups.is_empty() {
+            let remembering = ours
+                .iter()
+                .map(|endpoint| &endpoint.tags)
+                .chain(vpc.own_groups.iter().map(|group| &group.tags));
+            let groups: BTreeSet<GroupId> = remembering.flat_map(tags::groups).collect();
+            self.groups = groups.into_iter().collect();
+        }
+        if self.queue.is_none() {
+            let queues = ours.iter().filter_map(|endpoint| endpoint.tagged_queue());
+            self.queue = sole(queues.map(str::to_owned).collect())
+                .and_then(|text| QueueArn::parse_in(&text, &region).ok());
+        }
+        self
+    }
+
+    /// What the tags alone say that `environment` needs.
+    pub fn from_memory(environment: Environment) -> Self {
+        Self {
+            environment,
+            status: "UNKNOWN".to_owned(),
+            purpose: Purpose::Extend,
+            time: None,
+            origin: Origin::Mwaa,
+            customer_managed: None,
+            subnets: Vec::new(),
+            groups: Vec::new(),
+            named: BTreeMap::new(),
+            public_only: false,
+            queue: None,
+            left_out: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
 }
 
 /// Something that the event should have said.
@@ -76,10 +208,17 @@ pub struct Refusal {
     pub why: String,
 }
 
+impl Refusal {
+    /// Where, and what is wrong there.
+    fn at_path(&self) -> String {
+        let path = if self.path.is_empty() { "the payload" } else { &self.path };
+        format!("{path}: {}", self.why)
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.path.is_empty() { "the payload" } else { &self.path };
-        write!(f, "event refused: {path}: {}", self.why)
+        write!(f, "event refused: {}", self.at_path())
     }
 }
 
@@ -89,25 +228,56 @@ fn refuse(path: impl Into<String>, why: impl fmt::Display) -> Refusal {
     Refusal { path: path.into(), why: why.to_string() }
 }
 
-/// The fields of `detail` that are read; MWAA sends more, and may come to send others.
+/// The fields of `detail` that are read; MWAA sends more, and may come to send others. The answer of
+/// GetEnvironment has the same in PascalCase.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Detail {
+    #[serde(alias = "DatabaseVpcEndpointService")]
     database_vpc_endpoint_service: Option<String>,
+    #[serde(alias = "WebserverAccessMode")]
     webserver_access_mode: Option<String>,
+    #[serde(alias = "EndpointManagement")]
     endpoint_management: Option<String>,
+    #[serde(alias = "NetworkConfiguration")]
     network_configuration: Option<NetworkConfiguration>,
     // These two must not keep the rest from being done, so they may be anything.
+    #[serde(alias = "WebserverVpcEndpointService")]
     webserver_vpc_endpoint_service: Option<Value>,
+    #[serde(alias = "CeleryExecutorQueue")]
     celery_executor_queue: Option<Value>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct NetworkConfiguration {
+    #[serde(alias = "SubnetIds")]
     subnet_ids: Option<Vec<String>>,
+    #[serde(alias = "SecurityGroupIds")]
     security_group_ids: Option<Vec<String>>,
 }
+
+/// The names of the fields of one way in which MWAA speaks of an environment.
+struct Names {
+    /// The object that they are in.
+    object: &'static str,
+    /// Whether they begin with a capital.
+    pascal: bool,
+}
+
+impl Names {
+    /// The path of a field, given in camelCase.
+    fn path(&self, field: &str) -> String {
+        let words = field.split('.').map(|word| {
+            let (first, rest) = word.split_at(1);
+            if self.pascal { first.to_ascii_uppercase() + rest } else { word.to_owned() }
+        });
+        format!("{}.{}", self.object, words.collect::<Vec<_>>().join("."))
+    }
+}
+
+const EVENT: Names = Names { object: "detail", pascal: false };
+const ANSWER: Names = Names { object: "Environment", pascal: true };
 
 /// What every event must say, whatever its status.
 #[derive(Deserialize)]
@@ -116,16 +286,36 @@ struct Head {
     status: Option<String>,
 }
 
-/// Reads an event.
+/// Reads a payload: an EventBridge event, the answer of `aws mwaa get-environment`, or the schedule's
+/// `{"sweep": true}`; each with `"dryRun": true` beside it or without.
 ///
 /// # Errors
 ///
 /// A [`Refusal`] that names the first field that is wrong.
-pub fn parse(payload: Value) -> Result<Request, Refusal> {
+pub fn parse(mut payload: Value) -> Result<Request, Refusal> {
     // serde would take a JSON list for a struct, field by field.
-    if !payload.is_object() {
+    let Some(fields) = payload.as_object_mut() else {
         return Err(refuse("", "expected an EventBridge event, a JSON object"));
-    }
+    };
+    let dry_run = match fields.remove("dryRun") {
+        None => false,
+        Some(Value::Bool(dry_run)) => dry_run,
+        Some(_) => return Err(refuse("dryRun", "expected true or false")),
+    };
+    let work = if let Some(sweep) = fields.get("sweep") {
+        match sweep {
+            Value::Bool(true) => Work::Sweep,
+            _ => return Err(refuse("sweep", "expected true")),
+        }
+    } else if let Some(environment) = fields.remove(ANSWER.object) {
+        answer(environment)?
+    } else {
+        event(payload)?
+    };
+    Ok(Request { work, dry_run })
+}
+
+fn event(payload: Value) -> Result<Work, Refusal> {
     for field in ["source", "detail-type", "detail"] {
         if payload.get(field).is_none_or(Value::is_null) {
             return Err(refuse(field, "missing"));
@@ -152,148 +342,197 @@ pub fn parse(payload: Value) -> Result<Request, Refusal> {
         Environment::new(account, region, &name)
     })?;
     let status = required("detail.status", head.status)?;
-    if status != "PENDING" {
-        let reason = format!("an environment that is {status} needs nothing");
-        return Ok(Request::Nothing { environment, status, reason });
+    if event.time.is_none() && Purpose::of(&status) == Some(Purpose::Remove) {
+        return Err(refuse(
+            "time",
+            "missing; without it the event might be of an earlier environment",
+        ));
     }
-    serve(environment, status, event.time, event.detail)
+    work(environment, status, event.time, event.detail, &EVENT)
 }
 
-fn serve(
+/// Reads the `Environment` of an answer of MWAA's GetEnvironment.
+///
+/// # Errors
+///
+/// A [`Refusal`] that names the first field that is wrong.
+pub fn answer(environment: Value) -> Result<Work, Refusal> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Head {
+        arn: Option<String>,
+        status: Option<String>,
+    }
+    if !environment.is_object() {
+        return Err(refuse(ANSWER.object, "expected an object"));
+    }
+    let head: Head = typed(environment.clone(), ANSWER.object)?;
+    let (arn, status) = (ANSWER.path("arn"), ANSWER.path("status"));
+    let identity = at(&arn, required(&arn, head.arn)?, |arn| Environment::parse(&arn))?;
+    let status = required(&status, head.status)?;
+    if Purpose::of(&status) == Some(Purpose::Remove) {
+        let reason =
+            "that MWAA does not know it any more would be proof; that it says DELETED is none";
+        return Ok(Work::Nothing { environment: identity, status, reason: reason.to_owned() });
+    }
+    work(identity, status, None, environment, &ANSWER)
+}
+
+fn work(
     environment: Environment,
     status: String,
     time: Option<DateTime<Utc>>,
     detail: Value,
-) -> Result<Request, Refusal> {
-    let detail: Detail = typed(detail, "detail")?;
+    names: &Names,
+) -> Result<Work, Refusal> {
+    let Some(purpose) = Purpose::of(&status) else {
+        let reason = format!("an environment that is {status} needs nothing");
+        return Ok(Work::Nothing { environment, status, reason });
+    };
+    let detail: Detail = typed(detail, names.object)?;
     let mut warnings = Vec::new();
-    match detail.endpoint_management.as_deref() {
+    let customer_managed = match detail.endpoint_management.as_deref() {
         Some("SERVICE") => {
-            return Ok(Request::Nothing {
+            return Ok(Work::Nothing {
                 environment,
                 status,
                 reason: "MWAA manages this environment's endpoints itself (endpointManagement is SERVICE)"
                     .to_owned(),
             });
         }
-        None | Some("CUSTOMER") => {}
-        Some(other) => warnings.push(Note {
-            message: format!("endpointManagement {other:?} is not known; taken for CUSTOMER"),
-            remedy: None,
-        }),
-    }
-
-    let network = required("detail.networkConfiguration", detail.network_configuration)?;
-    let subnets =
-        ids("detail.networkConfiguration.subnetIds", network.subnet_ids, SubnetId::parse)?;
-    let mut groups = ids(
-        "detail.networkConfiguration.securityGroupIds",
-        network.security_group_ids,
-        GroupId::parse,
-    )?;
-    groups.sort();
-
-    let region = &environment.region;
-    let path = "detail.databaseVpcEndpointService";
-    let database = at(path, required(path, detail.database_vpc_endpoint_service)?, |text| {
-        ServiceName::parse_in(&text, region)
-    })?;
-    let mut services = vec![(Role::Database, database)];
-    let mut left_out = Vec::new();
-
-    match webserver(
-        detail.webserver_access_mode.as_deref(),
-        detail.webserver_vpc_endpoint_service,
-        region,
-        &mut warnings,
-    ) {
-        Ok(Some(service)) => services.push((Role::Webserver, service)),
-        Ok(None) => {}
-        Err(why) => left_out.push(LeftOut {
-            role: Some(Role::Webserver),
-            failure: Failure::new(
-                "the web server endpoint was left out",
-                why.to_string(),
-                "create it by hand from the environment's WebserverVpcEndpointService (aws mwaa get-environment), or send the event again complete",
-            ),
-        }),
-    }
-
-    let queue = match queue(detail.celery_executor_queue, region) {
-        Ok(queue) => {
-            if !queue.is_named_as_celery_queue() {
-                warnings.push(Note {
-                    message: format!(
-                        "detail.celeryExecutorQueue: {queue} is not named airflow-celery-…; used all the same"
-                    ),
-                    remedy: None,
-                });
-            }
-            Some(queue)
-        }
-        Err(why) => {
-            left_out.push(LeftOut {
-                role: None,
-                failure: Failure::new(
-                    "the queue was not let through",
-                    why.to_string(),
-                    "add the environment's CeleryExecutorQueue (aws mwaa get-environment) to the SQS endpoint's policy by hand, or send the event again complete",
-                ),
+        None => None,
+        Some("CUSTOMER") => Some(true),
+        Some(other) => {
+            warnings.push(Note {
+                message: format!("endpointManagement {other:?} is not known; taken for CUSTOMER"),
+                remedy: None,
             });
-            None
+            Some(true)
         }
     };
 
-    Ok(Request::Serve(Wanted {
+    let pending = purpose == Purpose::Provide;
+    let network = names.path("networkConfiguration");
+    let network = match detail.network_configuration {
+        None if pending => return Err(refuse(network, "missing")),
+        network => {
+            network.unwrap_or(NetworkConfiguration { subnet_ids: None, security_group_ids: None })
+        }
+    };
+    let path = names.path("networkConfiguration.subnetIds");
+    let subnets = ids(&path, network.subnet_ids, pending, SubnetId::parse)?;
+    let path = names.path("networkConfiguration.securityGroupIds");
+    let mut groups = ids(&path, network.security_group_ids, pending, GroupId::parse)?;
+    groups.sort();
+
+    let region = &environment.region;
+    let mut named = BTreeMap::new();
+    let path = names.path("databaseVpcEndpointService");
+    match detail.database_vpc_endpoint_service {
+        None if pending => return Err(refuse(path, "missing")),
+        None => {}
+        Some(text) => {
+            let service = at(&path, text, |text| ServiceName::parse_in(&text, region))?;
+            named.insert(Role::Database, service);
+        }
+    }
+
+    let mut left_out = Vec::new();
+    let mode = detail.webserver_access_mode.as_deref();
+    let public_only = mode == Some("PUBLIC_ONLY");
+    let path = names.path("webserverVpcEndpointService");
+    let service = detail.webserver_vpc_endpoint_service;
+    if needs_web_server(mode, service.is_some(), pending, &path, &mut warnings) {
+        match text(&path, service)
+            .and_then(|text| at(&path, text, |text| ServiceName::parse_in(&text, region)))
+        {
+            Ok(service) => {
+                named.insert(Role::Webserver, service);
+            }
+            Err(why) => left_out.push(LeftOut {
+                role: Some(Role::Webserver),
+                failure: Failure::new(
+                    "the web server endpoint was left out",
+                    why.at_path(),
+                    "create it by hand from the environment's WebserverVpcEndpointService (aws mwaa get-environment), or replay the environment",
+                ),
+            }),
+        }
+    } else if let Some(service) = service
+        .as_ref()
+        .and_then(Value::as_str)
+        .and_then(|text| ServiceName::parse_in(text, region).ok())
+    {
+        named.insert(Role::Webserver, service);
+    }
+
+    let path = names.path("celeryExecutorQueue");
+    let queue = match detail.celery_executor_queue {
+        None if !pending => None,
+        queue => match text(&path, queue)
+            .and_then(|text| at(&path, text, |text| QueueArn::parse_in(&text, region)))
+        {
+            Ok(queue) => Some(queue),
+            Err(why) => {
+                left_out.push(LeftOut {
+                    role: None,
+                    failure: Failure::new(
+                        "the queue was not let through",
+                        why.at_path(),
+                        "add the environment's CeleryExecutorQueue (aws mwaa get-environment) to the SQS endpoint's policy by hand, or replay the environment",
+                    ),
+                });
+                None
+            }
+        },
+    };
+    if let Some(queue) = queue.as_ref().filter(|queue| !queue.is_named_as_celery_queue()) {
+        warnings.push(Note {
+            message: format!("{path}: {queue} is not named airflow-celery-…; used all the same"),
+            remedy: None,
+        });
+    }
+
+    Ok(Work::Environment(Wanted {
         environment,
         status,
+        purpose,
         time,
+        origin: if names.pascal { Origin::Replay } else { Origin::Event },
+        customer_managed,
         subnets,
         groups,
-        services,
+        named,
+        public_only,
         queue,
         left_out,
         warnings,
     }))
 }
 
-/// The web server's service if the environment needs an endpoint to it: always but for
-/// `PUBLIC_ONLY` (MWAA API, `WebserverAccessMode`; its default is `PRIVATE_ONLY`).
-fn webserver(
+/// Whether the web server's service must be named: it needs an endpoint in every mode but
+/// `PUBLIC_ONLY` (MWAA API, `WebserverAccessMode`; the default is `PRIVATE_ONLY`).
+fn needs_web_server(
     mode: Option<&str>,
-    service: Option<Value>,
-    region: &Region,
+    is_named: bool,
+    pending: bool,
+    path: &str,
     warnings: &mut Vec<Note>,
-) -> Result<Option<ServiceName>, Refusal> {
-    const PATH: &str = "detail.webserverVpcEndpointService";
-    let known = match mode {
-        Some("PUBLIC_ONLY") => return Ok(None),
-        None | Some("PRIVATE_ONLY" | "PUBLIC_AND_PRIVATE") => true,
-        Some(_) => false,
-    };
-    if !known {
-        let mode = mode.unwrap_or_default();
-        let what = if service.is_some() {
-            "the web server service is named, so it gets an endpoint"
-        } else {
-            "no web server service is named, so none gets an endpoint"
-        };
-        warnings.push(Note {
-            message: format!("detail.webserverAccessMode: {mode:?} is not known; {what}"),
-            remedy: None,
-        });
-        if service.is_none() {
-            return Ok(None);
+) -> bool {
+    match mode {
+        Some("PUBLIC_ONLY") => false,
+        None | Some("PRIVATE_ONLY" | "PUBLIC_AND_PRIVATE") => is_named || pending,
+        Some(mode) => {
+            let what = if is_named {
+                "the web server service is named, so it gets an endpoint"
+            } else {
+                "no web server service is named, so none gets an endpoint"
+            };
+            let message = format!("web server access mode {mode:?} is not known ({path}): {what}");
+            warnings.push(Note { message, remedy: None });
+            is_named
         }
     }
-    let service = text(PATH, service)?;
-    at(PATH, service, |text| ServiceName::parse_in(&text, region)).map(Some)
-}
-
-fn queue(queue: Option<Value>, region: &Region) -> Result<QueueArn, Refusal> {
-    const PATH: &str = "detail.celeryExecutorQueue";
-    let queue = text(PATH, queue)?;
-    at(PATH, queue, |text| QueueArn::parse_in(&text, region))
 }
 
 /// A field that must be a string.
@@ -305,13 +544,14 @@ fn text(path: &str, value: Option<Value>) -> Result<String, Refusal> {
     }
 }
 
-/// A list of ids, each parsed, each once; at least one.
+/// A list of ids, each parsed, each once; at least one if they are needed.
 fn ids<T: PartialEq>(
     path: &str,
     list: Option<Vec<String>>,
+    needed: bool,
     parse: impl Fn(&str) -> Result<T, Malformed>,
 ) -> Result<Vec<T>, Refusal> {
-    let list = required(path, list)?;
+    let list = if needed { required(path, list)? } else { list.unwrap_or_default() };
     let mut ids = Vec::new();
     for (index, text) in list.iter().enumerate() {
         let id = parse(text).map_err(|e| refuse(format!("{path}[{index}]"), e))?;
@@ -319,7 +559,7 @@ fn ids<T: PartialEq>(
             ids.push(id);
         }
     }
-    if ids.is_empty() {
+    if needed && ids.is_empty() {
         return Err(refuse(path, "expected at least one id, got an empty list"));
     }
     Ok(ids)
@@ -388,8 +628,8 @@ mod tests {
     }
 
     fn serve(event: Value) -> Wanted {
-        match parse(event) {
-            Ok(Request::Serve(wanted)) => wanted,
+        match parse(event).map(|request| request.work) {
+            Ok(Work::Environment(wanted)) => wanted,
             other => panic!("expected something to serve, got {other:?}"),
         }
     }
@@ -399,7 +639,7 @@ mod tests {
         let wanted = serve(with("/detail/somethingNew", Some(json!({"a": [1]}))));
         let subnets: Vec<&str> = wanted.subnets.iter().map(SubnetId::as_str).collect();
         assert_eq!(subnets, ["subnet-2", "subnet-1"]);
-        assert_eq!(wanted.services.len(), 2);
+        assert_eq!(wanted.services().count(), 2);
         assert!(wanted.left_out.is_empty() && wanted.warnings.is_empty());
     }
 
@@ -478,7 +718,7 @@ mod tests {
             Some(json!("arn:aws:sqs:us-west-2:555555555555:airflow-celery-1")),
         ] {
             let wanted = serve(with("/detail/celeryExecutorQueue", queue));
-            assert_eq!(wanted.services.len(), 2);
+            assert_eq!(wanted.services().count(), 2);
             assert_eq!(wanted.queue, None);
             assert_eq!(wanted.left_out.len(), 1);
             assert!(wanted.left_out[0].failure.to_string().contains("detail.celeryExecutorQueue"));
@@ -489,7 +729,7 @@ mod tests {
     fn a_missing_or_malformed_web_server_service_stops_nothing_else() {
         for service in [None, Some(json!(5)), Some(json!("com.amazonaws.us-east-1.s3"))] {
             let wanted = serve(with("/detail/webserverVpcEndpointService", service));
-            assert_eq!(wanted.services.len(), 1);
+            assert_eq!(wanted.services().count(), 1);
             assert!(wanted.queue.is_some());
             assert_eq!(wanted.left_out[0].role, Some(Role::Webserver));
         }
@@ -506,7 +746,7 @@ mod tests {
         ] {
             let wanted = serve(with("/detail/webserverAccessMode", mode.clone()));
             assert_eq!(
-                (wanted.services.len(), wanted.warnings.len()),
+                (wanted.services().count(), wanted.warnings.len()),
                 (roles, warnings),
                 "{mode:?}"
             );
@@ -514,7 +754,7 @@ mod tests {
         let mut event = with("/detail/webserverAccessMode", Some(json!("SOMETHING_NEW")));
         event["detail"].as_object_mut().unwrap().remove("webserverVpcEndpointService");
         let wanted = serve(event);
-        assert_eq!((wanted.services.len(), wanted.left_out.len()), (1, 0));
+        assert_eq!((wanted.services().count(), wanted.left_out.len()), (1, 0));
     }
 
     #[test]
@@ -526,19 +766,69 @@ mod tests {
     }
 
     #[test]
-    fn other_statuses_need_a_name_and_nothing_else() {
-        for status in ["AVAILABLE", "CREATING", "DELETED", "SOMETHING_NEW"] {
+    fn only_a_pending_environment_must_name_what_it_needs() {
+        for status in ["AVAILABLE", "UPDATING", "CREATE_FAILED", "DELETED"] {
             let mut event = pending();
             event["detail"] = json!({"name": "analytics", "status": status});
-            assert!(matches!(parse(event), Ok(Request::Nothing { .. })), "{status}");
+            let wanted = serve(event);
+            assert!(wanted.named.is_empty() && wanted.left_out.is_empty(), "{status}");
+        }
+        for status in ["CREATING", "DELETING", "SOMETHING_NEW"] {
+            let mut event = pending();
+            event["detail"] = json!({"name": "analytics", "status": status});
+            let request = parse(event).unwrap();
+            assert!(matches!(request.work, Work::Nothing { .. }), "{status}");
         }
     }
 
     #[test]
     fn an_environment_whose_endpoints_mwaa_manages_is_left_alone() {
         let event = with("/detail/endpointManagement", Some(json!("SERVICE")));
-        assert!(matches!(parse(event), Ok(Request::Nothing { .. })));
+        assert!(matches!(parse(event).unwrap().work, Work::Nothing { .. }));
         let event = with("/detail/endpointManagement", Some(json!("CUSTOMER")));
-        assert!(matches!(parse(event), Ok(Request::Serve(_))));
+        assert_eq!(serve(event).customer_managed, Some(true));
+    }
+
+    /// The same facts, as GetEnvironment tells them.
+    fn as_answer(event: &Value) -> Value {
+        let detail = &event["detail"];
+        json!({
+            "Name": detail["name"], "Status": detail["status"], "Arn": event["resources"][0],
+            "CreatedAt": "2026-03-04T10:00:00+00:00",
+            "CeleryExecutorQueue": detail["celeryExecutorQueue"],
+            "DatabaseVpcEndpointService": detail["databaseVpcEndpointService"],
+            "WebserverVpcEndpointService": detail["webserverVpcEndpointService"],
+            "WebserverAccessMode": detail["webserverAccessMode"],
+            "NetworkConfiguration": {
+                "SubnetIds": detail["networkConfiguration"]["subnetIds"],
+                "SecurityGroupIds": detail["networkConfiguration"]["securityGroupIds"]
+            }
+        })
+    }
+
+    #[test]
+    fn an_answer_of_get_environment_says_the_same_as_the_event() {
+        let from_event = Wanted { time: None, origin: Origin::Replay, ..serve(pending()) };
+        let answer = json!({"Environment": as_answer(&pending()), "dryRun": true});
+        let request = parse(answer).unwrap();
+        assert!(request.dry_run);
+        assert_eq!(request.work, Work::Environment(from_event));
+
+        let mut broken = as_answer(&pending());
+        broken["NetworkConfiguration"]["SubnetIds"] = json!(["vpc-1"]);
+        let refusal = parse(json!({"Environment": broken})).unwrap_err();
+        assert_eq!(refusal.path, "Environment.NetworkConfiguration.SubnetIds[0]");
+        let refusal = parse(json!({"Environment": {"Status": "PENDING"}})).unwrap_err();
+        assert_eq!(refusal.path, "Environment.Arn");
+    }
+
+    #[test]
+    fn the_schedule_asks_for_a_sweep() {
+        assert_eq!(
+            parse(json!({"sweep": true})).unwrap(),
+            Request { work: Work::Sweep, dry_run: false }
+        );
+        assert!(parse(json!({"sweep": "yes"})).is_err());
+        assert!(parse(json!({"sweep": true, "dryRun": 1})).is_err());
     }
 }

@@ -1,32 +1,85 @@
 //! One invocation: from the payload to the result, and what the log says of it.
 
 use std::fmt;
+use std::time::Instant;
 
+use chrono::{DateTime, SubsecRound, Utc};
 use lambda_runtime::Diagnostic;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
 use crate::ec2::Ec2;
 use crate::environment::{AccountId, Region};
-use crate::event::{self, Refusal, Request};
-use crate::reconcile;
-use crate::report::{Done, Failure, Outcome, Report};
+use crate::event::{self, Origin, Refusal, Work};
+use crate::mwaa::Mwaa;
+use crate::reconcile::{self, Context};
+use crate::report::{Done, Failure, Note, Outcome, Report};
 use crate::settings::Settings;
+use crate::sweep::{self, Cursor, SweepReport};
 
 /// What outlives an invocation.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Function {
     /// EC2.
     pub ec2: Ec2,
+    /// MWAA, if it can be asked.
+    pub mwaa: Option<Mwaa>,
     /// The template's parameters; the error is told by every invocation, since a function that does
     /// not start tells nobody why.
     pub settings: Result<Settings, String>,
     /// The Region that the function runs in.
     pub region: Option<Region>,
+    /// Where the last sweep stopped.
+    pub cursor: Cursor,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// Tells the time, to the second, as events do: a fraction would make what was seen in the same
+/// second look newer than its event.
+pub struct Clock(pub Box<dyn Fn() -> DateTime<Utc> + Send + Sync>);
+
+impl Clock {
+    fn now(&self) -> DateTime<Utc> {
+        (self.0)().trunc_subsecs(0)
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(Box::new(Utc::now))
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// What the runtime tells of an invocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Invocation<'a> {
+    /// The invoked function's ARN, in which the function's own account stands; an emulator may tell
+    /// something else.
+    pub function_arn: &'a str,
+    /// When the runtime ends the invocation.
+    pub deadline: Instant,
+}
+
+/// An invocation's result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// Of work on one environment.
+    Environment(Report),
+    /// Of a sweep.
+    Sweep(SweepReport),
 }
 
 /// Why an invocation failed. Lambda tries again what EventBridge sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum InvocationError {
     /// A parameter of the template is wrong.
     Settings(String),
@@ -36,6 +89,8 @@ pub enum InvocationError {
     Failed(Failure),
     /// Actions failed; what else was done is in the report.
     Actions(Box<Report>),
+    /// Something failed in a sweep; what else was done is in the report.
+    Sweep(Box<SweepReport>),
 }
 
 impl fmt::Display for InvocationError {
@@ -49,7 +104,20 @@ impl fmt::Display for InvocationError {
                 let count = failures.len();
                 write!(f, "{}: {count} failed: {}", report.environment, failures.join("; "))
             }
+            InvocationError::Sweep(report) => {
+                let failures = report.environments.iter().flat_map(Report::failures);
+                let failures: Vec<String> =
+                    failures.chain(report.failures.iter().cloned()).collect();
+                write!(f, "sweep: {} failed: {}", failures.len(), failures.join("; "))
+            }
         }
+    }
+}
+
+/// The runtime logs an error in this form, beside the result's line, which has the details.
+impl fmt::Debug for InvocationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -61,15 +129,14 @@ impl From<InvocationError> for Diagnostic {
             InvocationError::Settings(_) => "WrongSetting",
             InvocationError::Refused(_) => "EventRefused",
             InvocationError::Failed(_) => "LookFailed",
-            InvocationError::Actions(_) => "ActionsFailed",
+            InvocationError::Actions(_) | InvocationError::Sweep(_) => "ActionsFailed",
         };
         Diagnostic { error_type: error_type.to_owned(), error_message: error.to_string() }
     }
 }
 
 impl Function {
-    /// Handles one payload. `invoked_arn` is the invoked function's ARN as the runtime tells it, in
-    /// which the function's own account stands; an emulator may tell something else.
+    /// Handles one payload.
     ///
     /// # Errors
     ///
@@ -77,39 +144,95 @@ impl Function {
     pub async fn handle(
         &self,
         payload: Value,
-        invoked_arn: &str,
-    ) -> Result<Report, InvocationError> {
-        let result = self.work(payload, invoked_arn).await;
+        invocation: Invocation<'_>,
+    ) -> Result<Answer, InvocationError> {
+        let result = self.work(payload, invocation).await;
         log(&result);
         result
     }
 
-    async fn work(&self, payload: Value, invoked_arn: &str) -> Result<Report, InvocationError> {
+    async fn work(
+        &self,
+        payload: Value,
+        invocation: Invocation<'_>,
+    ) -> Result<Answer, InvocationError> {
         let settings = self.settings.as_ref().map_err(|e| InvocationError::Settings(e.clone()))?;
-        let wanted = match event::parse(payload).map_err(InvocationError::Refused)? {
-            Request::Serve(wanted) => wanted,
-            Request::Nothing { environment, status, reason } => {
-                return Ok(Report::nothing(environment.arn(), status, Outcome::Ignored, reason));
+        let request = event::parse(payload).map_err(InvocationError::Refused)?;
+        let own = own_account(invocation.function_arn);
+        let of_request = match &request.work {
+            Work::Environment(wanted) => Some(wanted.environment.region.clone()),
+            Work::Nothing { environment, .. } => Some(environment.region.clone()),
+            Work::Sweep => None,
+        };
+        let region = &self
+            .region
+            .clone()
+            .or(of_request)
+            .ok_or_else(|| InvocationError::Settings("AWS_REGION: not set".to_owned()))?;
+        let role = settings.reader_role.as_deref();
+        let context = Context {
+            ec2: &self.ec2,
+            settings,
+            own: own.as_ref(),
+            // A dry run makes Describe calls only.
+            mwaa: sweep::asking(
+                self.mwaa.as_ref().filter(|_| !request.dry_run),
+                own.as_ref(),
+                role,
+                region,
+            ),
+            dry_run: request.dry_run,
+            now: self.clock.now(),
+        };
+        let mut wanted = match request.work {
+            Work::Environment(wanted) => wanted,
+            Work::Nothing { environment, status, reason } => {
+                return Ok(Answer::Environment(Report::nothing(
+                    environment.arn(),
+                    status,
+                    Outcome::Ignored,
+                    reason,
+                )));
+            }
+            Work::Sweep => {
+                let deadline = sweep_end(invocation.deadline);
+                let report = sweep::sweep(&context, region, &self.cursor, deadline)
+                    .await
+                    .map_err(InvocationError::Failed)?;
+                return if report.has_failed() {
+                    Err(InvocationError::Sweep(Box::new(report)))
+                } else {
+                    Ok(Answer::Sweep(report))
+                };
             }
         };
-        let region = &wanted.environment.region;
-        if let Some(own) = self.region.as_ref().filter(|own| *own != region) {
+        if wanted.environment.region != *region {
+            let of = &wanted.environment.region;
             return Err(InvocationError::Refused(Refusal {
                 path: "region".to_owned(),
                 why: format!(
-                    "the event is of {region} and this function serves {own}; deploy it in {region} too"
+                    "the event is of {of} and this function serves {region}; deploy it in {of} too"
                 ),
             }));
         }
-        let own = own_account(invoked_arn);
-        let report = reconcile::serve(&self.ec2, settings, own.as_ref(), &wanted)
-            .await
-            .map_err(InvocationError::Failed)?;
+        if wanted.origin == Origin::Replay {
+            wanted.time = Some(context.now);
+        }
+        let mut report =
+            reconcile::environment(&context, &wanted).await.map_err(InvocationError::Failed)?;
+        report.dry_run |= request.dry_run;
         match report.outcome {
             Outcome::Failed => Err(InvocationError::Actions(Box::new(report))),
-            _ => Ok(report),
+            _ => Ok(Answer::Environment(report)),
         }
     }
+}
+
+/// When a sweep must have begun with its last environment: with reserved concurrency 1 events wait
+/// for it, and the work that it has begun must still fit into the function's time.
+fn sweep_end(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / 2
 }
 
 /// The account in a function's ARN, if it is one.
@@ -122,38 +245,46 @@ fn own_account(invoked_arn: &str) -> Option<AccountId> {
 }
 
 /// Logs a line for everything that somebody should know, and the result as one line of JSON.
-fn log(result: &Result<Report, InvocationError>) {
-    let report = match result {
-        Ok(report) => Some(report),
-        Err(InvocationError::Actions(report)) => Some(report.as_ref()),
-        Err(error) => {
-            error!("{error}");
-            None
+fn log(result: &Result<Answer, InvocationError>) {
+    let (value, reports, notes): (Value, Vec<&Report>, &[Note]) = match result {
+        Ok(Answer::Environment(report)) => (json!(report), vec![report], &[]),
+        Err(InvocationError::Actions(report)) => (json!(report), vec![report.as_ref()], &[]),
+        Ok(Answer::Sweep(sweep)) => {
+            (json!(sweep), sweep.environments.iter().collect(), &sweep.warnings)
         }
+        Err(InvocationError::Sweep(sweep)) => {
+            (json!(sweep), sweep.environments.iter().collect(), &sweep.warnings)
+        }
+        // The runtime logs it.
+        Err(_) => return,
     };
-    let Some(report) = report else { return };
-    for note in &report.warnings {
+    let notes: Vec<&Note> = notes.iter().chain(reports.iter().flat_map(|r| &r.warnings)).collect();
+    for note in &notes {
         warn!(remedy = note.remedy, "{}", note.message);
     }
-    for resource in &report.resources {
+    let resources: Vec<_> = reports.iter().flat_map(|report| &report.resources).collect();
+    for resource in &resources {
         match resource.outcome {
             Done::Failed | Done::Blocked => error!("{}", resource.sentence()),
             _ => info!("{}", resource.detail),
         }
     }
+    let refused = |report: &&&Report| report.outcome == Outcome::Refused;
+    for report in reports.iter().filter(refused) {
+        warn!("{}: {}", report.environment, report.reason.as_deref().unwrap_or_default());
+    }
     // Lambda reads the level of a JSON line from its field `level`, and drops the line if the level
     // is below the one that is set (Lambda developer guide, "Log-level filtering").
-    let level = match result {
-        Err(_) => "ERROR",
-        Ok(report) if report.resources.iter().any(|r| r.outcome == Done::Blocked) => "ERROR",
-        Ok(report) if !report.warnings.is_empty() => "WARN",
-        Ok(_) => "INFO",
+    let bad = |done: Done| matches!(done, Done::Blocked | Done::Failed);
+    let level = if result.is_err() || resources.iter().any(|r| bad(r.outcome)) {
+        "ERROR"
+    } else if !notes.is_empty() || reports.iter().any(|r| r.outcome == Outcome::Refused) {
+        "WARN"
+    } else {
+        "INFO"
     };
-    let now = crate::tags::rfc3339(chrono::Utc::now());
-    println!(
-        "{}",
-        json!({"timestamp": now, "level": level, "message": "result", "result": report})
-    );
+    let now = crate::tags::rfc3339(Utc::now());
+    println!("{}", json!({"timestamp": now, "level": level, "message": "result", "result": value}));
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The Lambda function's process: telemetry, clients, the run loop.
 
 use std::env;
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
@@ -8,10 +9,11 @@ use aws_config::timeout::TimeoutConfig;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use mwaa_vpc_endpoints::ec2::Ec2;
 use mwaa_vpc_endpoints::environment::Region;
-use mwaa_vpc_endpoints::handler::Function;
+use mwaa_vpc_endpoints::handler::{Clock, Function, Invocation};
+use mwaa_vpc_endpoints::mwaa::Mwaa;
 use mwaa_vpc_endpoints::settings::Settings;
+use mwaa_vpc_endpoints::sweep::Cursor;
 use serde_json::Value;
-use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 #[tokio::main(flavor = "current_thread")]
@@ -40,12 +42,31 @@ async fn main() -> Result<(), Error> {
         ec2: Ec2::new(aws_sdk_ec2::Client::new(&config)),
         settings: Settings::read(|name| env::var(name).ok()),
         region: config.region().and_then(|region| Region::parse(region.as_ref()).ok()),
+        cursor: Cursor::default(),
+        clock: Clock::default(),
+        mwaa: Some(Mwaa::new(config)),
     };
     run(service_fn(move |event: LambdaEvent<Value>| async move {
-        function.handle(event.payload, &event.context.invoked_function_arn).await
+        let (payload, context) = event.into_parts();
+        let left = match context.deadline().duration_since(SystemTime::now()) {
+            Ok(left) => left,
+            // An emulator may tell something else than a time.
+            Err(error) if error.duration() > NO_DEADLINE => DEFAULT_TIME,
+            Err(_) => Duration::ZERO,
+        };
+        let invocation = Invocation {
+            function_arn: &context.invoked_function_arn,
+            deadline: Instant::now() + left,
+        };
+        function.handle(payload, invocation).await
     }))
     .await
 }
+
+/// The time for an invocation whose deadline is not known.
+const DEFAULT_TIME: Duration = Duration::from_secs(60);
+/// A deadline that was over this long ago is none.
+const NO_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// The level that Lambda's logging configuration asks for. Lambda's FATAL is told as ERROR here.
 fn log_level(name: Option<&str>) -> LevelFilter {

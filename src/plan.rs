@@ -1,12 +1,12 @@
 //! The decision: from what is wanted and what EC2 says to what must be done. Nothing here knows a
 //! client, a clock or an environment variable.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::endpoints::{self, EndpointAction, EndpointStep, Groups};
-use crate::environment::{Environment, QueueArn};
-use crate::event::Wanted;
-use crate::report::Note;
+use crate::environment::{Environment, GroupId, QueueArn};
+use crate::event::{LeftOut, Origin, Wanted};
+use crate::report::{Failure, Note};
 use crate::security_group::{self, GroupStep};
 use crate::settings::Settings;
 use crate::sqs_policy::{self, Admission, Block, Certainty, Problem};
@@ -22,8 +22,8 @@ pub struct Plan {
     pub endpoints: Vec<EndpointStep>,
     /// The SQS endpoints of the VPC.
     pub queues: Vec<QueueStep>,
-    /// Tags of ours that tell of an older event or another queue.
-    pub retag: Option<Retag>,
+    /// Tags of ours that tell of an older event, another queue or fewer groups.
+    pub retags: Vec<Retag>,
     /// What somebody should know.
     pub warnings: Vec<Note>,
 }
@@ -96,44 +96,37 @@ pub fn decide(wanted: &Wanted, vpc: &Vpc, settings: &Settings) -> Plan {
         ));
     }
     let steps: Vec<EndpointStep> = wanted
-        .services
-        .iter()
-        .map(|(role, service)| {
-            endpoints::decide(wanted, vpc, settings, (*role, service), &common, &mut warnings)
-        })
+        .services()
+        .map(|service| endpoints::decide(wanted, vpc, settings, service, &common, &mut warnings))
         .collect();
     let queues = decide_queues(wanted, vpc, settings, &mut warnings);
-    let retag = retag(wanted, vpc, &steps, group.as_ref());
-    Plan { group, endpoints: steps, queues, retag, warnings }
+    let retags = retags(wanted, vpc, &steps, group.as_ref());
+    Plan { group, endpoints: steps, queues, retags, warnings }
 }
 
 /// The tags of everything that is made for the environment.
 fn common_tags(wanted: &Wanted, settings: &Settings) -> Tags {
     let mut tags = settings.tags.clone();
     tags.insert(tags::ENVIRONMENT.to_owned(), wanted.environment.arn());
-    tags.extend(own_tags(wanted));
+    if let Some(queue) = &wanted.queue {
+        tags.insert(tags::QUEUE.to_owned(), queue.to_string());
+    }
+    if let Some(groups) = tags::groups_value(&wanted.groups) {
+        tags.insert(tags::GROUPS.to_owned(), groups);
+    }
+    if let Some(time) = wanted.time {
+        tags.insert(tags::EVENT_TIME.to_owned(), tags::rfc3339(time));
+    }
     tags
 }
 
-/// The tags that newer events bring up to date.
-fn own_tags(wanted: &Wanted) -> Tags {
-    let mut own = Tags::new();
-    if let Some(queue) = &wanted.queue {
-        own.insert(tags::QUEUE.to_owned(), queue.to_string());
-    }
-    if let Some(time) = wanted.time {
-        own.insert(tags::EVENT_TIME.to_owned(), tags::rfc3339(time));
-    }
-    own
-}
-
-/// The tags to set on what is ours and stays, if they tell of an older event or another queue.
-fn retag(
+/// The tags to set on what is ours and stays.
+fn retags(
     wanted: &Wanted,
     vpc: &Vpc,
     steps: &[EndpointStep],
     group: Option<&GroupStep>,
-) -> Option<Retag> {
+) -> Vec<Retag> {
     let kept: BTreeSet<&str> = steps
         .iter()
         .filter_map(|step| match &step.action {
@@ -153,22 +146,46 @@ fn retag(
         .iter()
         .filter(|own| group.is_some_and(|step| step.existing.as_ref() == Some(&own.id)))
         .map(|own| (own.id.as_str(), &own.tags));
-    let tags = own_tags(wanted);
-    let ids: BTreeSet<String> = endpoints
-        .chain(groups)
-        .filter(|(_, has)| {
-            let remembered = tags::event_time(has);
-            if wanted.time.is_some() && remembered > wanted.time {
-                return false;
-            }
-            let newer = wanted.time.is_some() && remembered < wanted.time;
-            let other_queue =
-                tags.get(tags::QUEUE).is_some_and(|queue| has.get(tags::QUEUE) != Some(queue));
-            newer || other_queue
-        })
-        .map(|(id, _)| id.to_owned())
-        .collect();
-    (!ids.is_empty()).then_some(Retag { ids, tags })
+    let mut retags: BTreeMap<Tags, BTreeSet<String>> = BTreeMap::new();
+    for (id, has) in endpoints.chain(groups) {
+        let tags = outdated(wanted, has);
+        if !tags.is_empty() {
+            retags.entry(tags).or_default().insert(id.to_owned());
+        }
+    }
+    retags.into_iter().map(|(tags, ids)| Retag { ids, tags }).collect()
+}
+
+/// The tags of a resource that must be brought up to date, with their new values.
+fn outdated(wanted: &Wanted, has: &Tags) -> Tags {
+    let mut tags = Tags::new();
+    let remembered = tags::event_time(has);
+    if wanted.origin != Origin::Mwaa && wanted.time.is_some() {
+        if remembered > wanted.time {
+            return tags;
+        }
+        if let Some(time) = wanted.time.filter(|_| remembered < wanted.time) {
+            tags.insert(tags::EVENT_TIME.to_owned(), tags::rfc3339(time));
+        }
+    }
+    // A group that is used again keeps its memory of an older queue until that is proven stale.
+    let keeps_queue = has.contains_key(tags::QUEUE)
+        && has.get(tags::ROLE).is_some_and(|role| role == tags::SECURITY_GROUP);
+    if let Some(queue) = &wanted.queue
+        && !keeps_queue
+        && has.get(tags::QUEUE).map(String::as_str) != Some(queue.as_str())
+    {
+        tags.insert(tags::QUEUE.to_owned(), queue.to_string());
+    }
+    // Older groups stay remembered until they are proven stale.
+    let groups: BTreeSet<GroupId> =
+        tags::groups(has).into_iter().chain(wanted.groups.iter().cloned()).collect();
+    if groups != tags::groups(has)
+        && let Some(value) = tags::groups_value(&groups)
+    {
+        tags.insert(tags::GROUPS.to_owned(), value);
+    }
+    tags
 }
 
 /// Decides for each alive SQS endpoint of the VPC, whatever subnets it is in: with private DNS it
@@ -181,7 +198,8 @@ fn decide_queues(
 ) -> Vec<QueueStep> {
     let environment = &wanted.environment;
     // What was lost to another writer of the policy comes back with the next environment's queue.
-    let (mut queues, unreadable) = vpc::tagged_queues(&vpc.endpoints, environment);
+    let alive = vpc.endpoints.iter().filter(|endpoint| endpoint.is_alive());
+    let (mut queues, unreadable) = vpc::tagged_queues(alive, &environment.region);
     queues.extend(wanted.queue.clone());
     for tag in unreadable {
         warnings.push(Note::new(
@@ -225,6 +243,33 @@ fn decide_queue(
         queues: queues.clone(),
         action,
         blocks,
+    }
+}
+
+impl Plan {
+    /// Takes the replacement of dead endpoints out of the plan, and tells what was left out.
+    pub fn leave_dead_endpoints(&mut self) -> Vec<LeftOut> {
+        let replaces = |step: &EndpointStep| matches!(&step.action, EndpointAction::Create { bury, .. } if !bury.is_empty());
+        let (left, kept) = std::mem::take(&mut self.endpoints).into_iter().partition(replaces);
+        self.endpoints = kept;
+        let left: Vec<EndpointStep> = left;
+        left.iter()
+            .map(|step| LeftOut {
+                role: Some(step.role),
+                failure: Failure::new(
+                    format!("the dead {} endpoint was not replaced", step.role),
+                    "MWAA did not answer whether the environment still exists",
+                    "the next delivery or sweep tries again",
+                ),
+            })
+            .collect()
+    }
+
+    /// Whether carrying it out changes anything but tags.
+    pub fn changes_anything(&self) -> bool {
+        self.group.as_ref().is_some_and(|step| step.existing.is_none() || !step.missing.is_empty())
+            || self.endpoints.iter().any(|s| !matches!(s.action, EndpointAction::Keep { .. }))
+            || self.queues.iter().any(|s| matches!(s.action, QueueAction::Write { .. }))
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! People and alarms depend on this shape. Fields may be added; none is renamed or removed.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// The function's return value.
@@ -17,6 +19,9 @@ pub struct Report {
     pub vpc: Option<String>,
     /// What came of it all.
     pub outcome: Outcome,
+    /// Whether this is only what would be done.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// Why nothing was done, if nothing was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -91,8 +96,12 @@ pub enum Done {
     Created,
     /// It was right as it was, or is not ours to change.
     Kept,
-    /// Something was added to it.
+    /// Something was added to it, or taken off it.
     Updated,
+    /// It was deleted.
+    Deleted,
+    /// It should go, and is left: deletion is turned off, or it is still in use for a while.
+    Left,
     /// A policy keeps the environment from its queue, or may do so; not ours to remove.
     Blocked,
     /// It should have been made or changed, and was not.
@@ -162,8 +171,8 @@ impl Failure {
     }
 }
 
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.doing)?;
         if let Some(why) = &self.why {
             write!(f, ": {why}")?;
@@ -197,6 +206,7 @@ impl Report {
             status,
             vpc: None,
             outcome,
+            dry_run: false,
             reason: Some(reason.into()),
             resources: Vec::new(),
             warnings: Vec::new(),
@@ -214,6 +224,35 @@ impl Report {
 }
 
 impl Resource {
+    /// A resource of which only the kind is known yet.
+    pub fn new(kind: Kind, outcome: Done, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            role: None,
+            outcome,
+            id: None,
+            service: None,
+            detail: detail.into(),
+            error: None,
+            remedy: None,
+        }
+    }
+
+    /// The same with an id.
+    pub fn with_id(mut self, id: impl fmt::Display) -> Self {
+        self.id = Some(id.to_string());
+        self
+    }
+
+    /// The same, failed.
+    pub fn failed(mut self, failure: Failure) -> Self {
+        self.outcome = Done::Failed;
+        self.remedy = failure.remedy.clone();
+        self.detail = Failure { remedy: None, ..failure.clone() }.to_string();
+        self.error = failure.error.map(|error| *error);
+        self
+    }
+
     /// The resource's line for a log or an error message.
     pub fn sentence(&self) -> String {
         let mut text = self.detail.clone();

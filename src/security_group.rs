@@ -2,10 +2,10 @@
 //! environment, whose own groups cannot be put on the owner's endpoints (VPC user guide,
 //! "Responsibilities and permissions for owners and participants").
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::environment::{AccountId, Environment, GroupId, PrefixListId, Role};
+use crate::environment::{AccountId, Environment, GroupId, PrefixListId, Role, VpcId};
 use crate::event::Wanted;
 use crate::settings::Settings;
 use crate::tags::{self, Tags};
@@ -16,10 +16,23 @@ use crate::vpc::Vpc;
 pub struct OwnGroup {
     /// Its id.
     pub id: GroupId,
+    /// Its VPC.
+    pub vpc: VpcId,
     /// Its tags.
     pub tags: Tags,
-    /// Its inbound rules, as far as they are such as this function makes.
-    pub rules: BTreeSet<Rule>,
+    /// Its inbound rules, as far as they are of this function's kind, with their descriptions.
+    pub rules: BTreeMap<Rule, String>,
+}
+
+impl OwnGroup {
+    /// The rules that this function made for `environment`. One that a person added has another
+    /// description, or none.
+    pub fn rules_made_for(&self, environment: &Environment) -> impl Iterator<Item = &Rule> {
+        self.rules
+            .iter()
+            .filter(|(rule, description)| **description == rule.description(environment))
+            .map(|(rule, _)| rule)
+    }
 }
 
 /// An inbound rule: TCP to one port, from one source.
@@ -102,13 +115,13 @@ pub fn name(environment: &Environment) -> String {
 /// role's port, and to the web server from the sources in the settings.
 pub fn wanted_rules(wanted: &Wanted, settings: &Settings) -> BTreeSet<Rule> {
     let mut rules = BTreeSet::new();
-    for (role, _) in &wanted.services {
-        let port = port(*role);
+    for (role, _) in wanted.services() {
+        let port = port(role);
         for group in &wanted.groups {
             let source = Source::Group(wanted.environment.account.clone(), group.clone());
             rules.insert(Rule { port, source });
         }
-        if *role == Role::Webserver {
+        if role == Role::Webserver {
             let sources = settings.webserver_sources.iter();
             rules.extend(sources.map(|source| Rule { port, source: source.clone() }));
         }
@@ -124,7 +137,7 @@ pub fn decide(wanted: &Wanted, vpc: &Vpc, settings: &Settings, tags: Tags) -> Gr
     let existing = vpc.own_groups.first();
     let mut missing = wanted_rules(wanted, settings);
     if let Some(group) = existing {
-        missing.retain(|rule| !group.rules.contains(rule));
+        missing.retain(|rule| !group.rules.contains_key(rule));
     }
     let mut tags = tags;
     tags.insert(tags::NAME.to_owned(), name.clone());

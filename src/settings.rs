@@ -25,7 +25,17 @@ pub struct Settings {
     pub vpcs: BTreeSet<VpcId>,
     /// The address type of endpoints.
     pub address_type: AddressType,
+    /// Whether what was made for an environment is left when the environment goes. Rules that name
+    /// its groups go all the same: they would keep the groups from being deleted.
+    pub keep_leftovers: bool,
+    /// The role that participants let the function take on to ask MWAA of their environments.
+    pub reader_role: Option<String>,
+    /// The most endpoints that a VPC may have; [`DEFAULT_ENDPOINT_QUOTA`] if not set.
+    pub endpoint_quota: Option<usize>,
 }
+
+/// The default quota of interface endpoints of a VPC (VPC user guide, "Amazon VPC quotas").
+pub const DEFAULT_ENDPOINT_QUOTA: usize = 50;
 
 /// Which security groups endpoints carry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,6 +119,23 @@ impl Settings {
                 .collect::<Result<_, _>>()?,
             participants: parse_all("PARTICIPANT_ACCOUNTS", list, AccountId::parse)?,
             vpcs: parse_all("VPC_IDS", list, VpcId::parse)?,
+            keep_leftovers: match text("DELETION").as_str() {
+                "" | "on" => false,
+                "off" => true,
+                other => return Err(format!("DELETION: {other:?} is neither on nor off")),
+            },
+            reader_role: match text("READER_ROLE") {
+                name if name.is_empty() => None,
+                name if is_role_name(&name) => Some(name),
+                name => return Err(format!("READER_ROLE: {name:?} is no role's name")),
+            },
+            endpoint_quota: match text("ENDPOINT_QUOTA").as_str() {
+                "" => None,
+                number => match number.parse() {
+                    Ok(quota) if quota > 0 => Some(quota),
+                    _ => return Err(format!("ENDPOINT_QUOTA: {number:?} is no number above 0")),
+                },
+            },
             address_type: match text("IP_ADDRESS_TYPE").as_str() {
                 "" | "auto" => AddressType::Auto,
                 "ipv4" => AddressType::Ipv4,
@@ -122,6 +149,11 @@ impl Settings {
             },
         })
     }
+}
+
+/// Whether IAM would take `name` for a role (IAM API, `CreateRole`).
+fn is_role_name(name: &str) -> bool {
+    name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c))
 }
 
 fn parse_all<T: Ord, E: std::fmt::Display>(
@@ -229,6 +261,9 @@ mod tests {
             ("PARTICIPANT_ACCOUNTS", "21098765432"),
             ("VPC_IDS", "subnet-1"),
             ("IP_ADDRESS_TYPE", "ipv5"),
+            ("DELETION", "no"),
+            ("READER_ROLE", "arn:aws:iam::210987654321:role/x"),
+            ("ENDPOINT_QUOTA", "many"),
         ] {
             let error = read(&[(name, value)]).expect_err(value);
             assert!(error.starts_with(name), "{error}");

@@ -141,14 +141,58 @@ pub fn admit(
 
     let ours = ours?;
     let before = ours.as_ref().map(|(_, ours)| ours.queues.clone()).unwrap_or_default();
-    let after: BTreeSet<QueueArn> = before.union(queues).cloned().collect();
-    let text = document
-        .with_our_statement(ours.map(|(index, _)| index), &our_statement(&after, organization));
+    let real = |queue: &&QueueArn| !queue.is_nobodys();
+    let after: BTreeSet<QueueArn> = before.union(queues).filter(real).cloned().collect();
+    let text = document.with_our_statement(
+        ours.map(|(index, _)| index),
+        Some(&our_statement(&after, organization)),
+    );
     let characters = text.chars().count();
     if characters > MAX_POLICY_CHARACTERS {
         return Err(Problem::TooLong(characters));
     }
     Ok(Admission::Write { document: text, added: after.difference(&before).cloned().collect() })
+}
+
+/// What must happen for a policy to list queues no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// Nothing: our statement lists none of them.
+    Given,
+    /// This document must replace the policy; `removed` are the queues that our statement loses.
+    Write {
+        /// The whole policy, without white space.
+        document: String,
+        /// The queues.
+        removed: BTreeSet<QueueArn>,
+    },
+}
+
+/// What must happen to `policy` for our statement not to list `queues`.
+///
+/// The endpoint never becomes more open by it, and its policy never invalid. Where our statement
+/// is the only one, it stays, with the ARN of a queue that cannot be, since a policy without any
+/// statement is invalid and EC2 resets policies of gateway endpoints only (EC2 API,
+/// `ModifyVpcEndpoint.ResetPolicy`).
+///
+/// # Errors
+///
+/// A [`Problem`] if the policy cannot be written; nothing should be written then.
+pub fn withdraw(policy: Option<&str>, queues: &BTreeSet<QueueArn>) -> Result<Withdrawal, Problem> {
+    let Some(policy) = present(policy) else { return Ok(Withdrawal::Given) };
+    let document = Document::parse(policy)?;
+    let Some((place, ours)) = document.our_statement()? else { return Ok(Withdrawal::Given) };
+    let removed: BTreeSet<QueueArn> = ours.queues.intersection(queues).cloned().collect();
+    let Some(one) = removed.first() else { return Ok(Withdrawal::Given) };
+    let mut left: BTreeSet<QueueArn> = ours.queues.difference(&removed).cloned().collect();
+    if left.is_empty() && document.statements.len() == 1 {
+        left.insert(one.nobodys());
+    }
+    let ours = (!left.is_empty()).then(|| our_statement(&left, ours.organization.as_deref()));
+    Ok(Withdrawal::Write {
+        document: document.with_our_statement(Some(place), ours.as_deref()),
+        removed,
+    })
 }
 
 /// The statements of `policy` that deny an environment of `account` some use of `queue`. A policy
@@ -236,13 +280,15 @@ impl Document {
         Ok(found)
     }
 
-    /// The policy with `ours` in place of the statement at `place`, or after all others.
-    fn with_our_statement(&self, place: Option<usize>, ours: &str) -> String {
+    /// The policy with `ours` in place of the statement at `place`, or after all others; or without
+    /// the statement at `place`.
+    fn with_our_statement(&self, place: Option<usize>, ours: Option<&str>) -> String {
         let mut statements: Vec<String> =
             self.statements.iter().map(|statement| minified(statement.raw.get())).collect();
-        match place {
-            Some(index) => statements[index] = ours.to_owned(),
-            None => statements.push(ours.to_owned()),
+        match (place, ours) {
+            (Some(index), Some(ours)) => statements[index] = ours.to_owned(),
+            (Some(index), None) => drop(statements.remove(index)),
+            (None, ours) => statements.extend(ours.map(str::to_owned)),
         }
         let list = format!("[{}]", statements.join(","));
         let mut fields: Vec<String> = Vec::with_capacity(self.fields.len() + 1);
@@ -483,8 +529,12 @@ fn covers(
         (false, false, false) => None,
         (true, true, _) => None,
         (true, false, true) => Some(Certainty::Maybe),
-        // An empty list excludes nothing, but is not known to be valid.
-        (true, false, false) if patterns.is_empty() => Some(Certainty::Maybe),
+        // An empty list excludes nothing, but is not known to be valid; a variable may make all void.
+        (true, false, false)
+            if patterns.is_empty() || patterns.iter().any(|pattern| pattern.contains("${")) =>
+        {
+            Some(Certainty::Maybe)
+        }
         (true, false, false) => Some(Certainty::Surely),
     }
 }
@@ -502,6 +552,17 @@ fn names_principal(fields: &Map<String, Value>, account: Option<&AccountId>) -> 
     // An environment's role is an IAM role: a service principal is never it.
     if !kinds.is_empty() && kinds.keys().all(|kind| kind == "Service") {
         return None;
+    }
+    // An account as principal stands for everyone in it (IAM user guide, "IAM JSON policy elements:
+    // Principal").
+    let is_whole_account = |principal: &&str| {
+        account.is_some_and(|account| {
+            *principal == account.as_str()
+                || account_of(principal) == Some(account.as_str()) && principal.ends_with(":root")
+        })
+    };
+    if kinds.get("AWS").and_then(strings).is_some_and(|all| all.iter().any(is_whole_account)) {
+        return Some(Certainty::Surely);
     }
     let elsewhere = kinds.iter().all(|(kind, principals)| match (kind.as_str(), account) {
         ("Service", _) => true,

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::environment::{AccountId, Environment, QueueArn, Role, SubnetId, VpcId};
-use crate::event::Wanted;
+use chrono::{DateTime, Utc};
+
+use crate::environment::{AccountId, Environment, QueueArn, Region, Role, SubnetId, VpcId};
 use crate::report::Failure;
 use crate::security_group::OwnGroup;
 use crate::tags::{self, Tags};
@@ -43,12 +44,18 @@ pub struct Subnet {
 pub struct Endpoint {
     /// Its id.
     pub id: String,
+    /// The VPC that it is in.
+    pub vpc: String,
+    /// When it was made, if EC2 tells.
+    pub created: Option<DateTime<Utc>>,
     /// The service that it leads to.
     pub service: String,
     /// Its state in lower case; EC2's own spelling varies.
     pub state: String,
     /// Whether it is an interface endpoint.
     pub is_interface: bool,
+    /// Whether it counts against the VPC's quota of interface and Gateway Load Balancer endpoints.
+    pub takes_quota: bool,
     /// The subnets that it has an interface in.
     pub subnets: BTreeSet<String>,
     /// The security groups on its interfaces.
@@ -79,6 +86,17 @@ impl Endpoint {
         tags::made_for(&self.tags, environment, role.as_str())
     }
 
+    /// The environment that it was made for, if it was made by this function.
+    pub fn environment(&self) -> Option<Environment> {
+        Environment::parse(self.tags.get(tags::ENVIRONMENT)?).ok()
+    }
+
+    /// The role that it was made for, if it was made by this function.
+    pub fn role(&self) -> Option<Role> {
+        let tagged = self.tags.get(tags::ROLE)?;
+        Role::ALL.into_iter().find(|role| role.as_str() == tagged)
+    }
+
     /// The queue of the environment that it was made for, if it was made by this function.
     pub fn tagged_queue(&self) -> Option<&str> {
         self.tags.get(tags::ENVIRONMENT)?;
@@ -86,16 +104,66 @@ impl Endpoint {
     }
 }
 
-/// The queues in the tags of our alive endpoints, and the tags that hold no queue of the Region.
-pub fn tagged_queues(
-    endpoints: &[Endpoint],
-    environment: &Environment,
+/// What EC2 showed of an environment's surroundings, in one look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// All endpoints of the VPCs that matter, in whatever state.
+    pub endpoints: Vec<Endpoint>,
+    /// The groups that were made for the environment.
+    pub groups: Vec<OwnGroup>,
+}
+
+impl Seen {
+    /// The endpoints that were made for `environment` and are not deleted, dead ones among them.
+    pub fn own_endpoints(&self, environment: &Environment) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().filter(|e| !e.is_going() && tags::is_of(&e.tags, environment))
+    }
+
+    /// Whether anything of ours was made for `environment`.
+    pub fn owns_anything(&self, environment: &Environment) -> bool {
+        self.own_endpoints(environment).next().is_some() || !self.groups.is_empty()
+    }
+
+    /// Whether all that is ours of `environment` was left behind when it went.
+    pub fn is_left_behind(&self, environment: &Environment) -> bool {
+        let endpoints = self.own_endpoints(environment).map(|endpoint| &endpoint.tags);
+        let mut all = endpoints.chain(self.groups.iter().map(|group| &group.tags)).peekable();
+        all.peek().is_some() && all.all(tags::is_left_behind)
+    }
+
+    /// The time of the newest event that was applied to what is ours of `environment`.
+    pub fn remembered_time(&self, environment: &Environment) -> Option<DateTime<Utc>> {
+        let endpoints = self.own_endpoints(environment).map(|endpoint| &endpoint.tags);
+        let groups = self.groups.iter().map(|group| &group.tags);
+        endpoints.chain(groups).filter_map(tags::event_time).max()
+    }
+
+    /// The alive SQS endpoints of the VPCs with these ids.
+    pub fn sqs_endpoints(
+        &self,
+        vpcs: &BTreeSet<String>,
+        region: &Region,
+    ) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().filter(|endpoint| {
+            vpcs.contains(&endpoint.vpc)
+                && endpoint.is_alive()
+                && endpoint.is_interface
+                && region.is_sqs_service(&endpoint.service)
+        })
+    }
+}
+
+/// The queues in the tags of those of `endpoints` that are ours, and the tags that hold no queue of
+/// the Region.
+pub fn tagged_queues<'a>(
+    endpoints: impl IntoIterator<Item = &'a Endpoint>,
+    region: &Region,
 ) -> (BTreeSet<QueueArn>, BTreeSet<String>) {
     let mut queues = BTreeSet::new();
     let mut unreadable = BTreeSet::new();
-    for endpoint in endpoints.iter().filter(|endpoint| endpoint.is_alive()) {
+    for endpoint in endpoints {
         let Some(text) = endpoint.tagged_queue() else { continue };
-        match QueueArn::parse_in(text, &environment.region) {
+        match QueueArn::parse_in(text, region) {
             Ok(queue) => {
                 queues.insert(queue);
             }
@@ -108,15 +176,14 @@ pub fn tagged_queues(
 }
 
 impl Vpc {
-    /// Puts the VPC together from the environment's subnets, with no endpoints and groups yet.
+    /// Puts the VPC together from subnets of one environment, with no endpoints and groups yet.
     ///
     /// # Errors
     ///
-    /// If a subnet of the environment is not among `subnets`, or if they are of several VPCs.
-    pub fn of_subnets(wanted: &Wanted, subnets: &[Subnet]) -> Result<Self, Failure> {
+    /// If one of `ids` is not among `subnets`, or if they are of several VPCs.
+    pub fn of_subnets(ids: &[SubnetId], subnets: &[Subnet]) -> Result<Self, Failure> {
         let doing = "looking at the environment's subnets";
-        let (known, unknown): (Vec<_>, Vec<_>) = wanted
-            .subnets
+        let (known, unknown): (Vec<_>, Vec<_>) = ids
             .iter()
             .map(|id| subnets.iter().find(|subnet| subnet.id == *id).ok_or(id))
             .partition(Result::is_ok);
@@ -147,5 +214,13 @@ impl Vpc {
             endpoints: Vec::new(),
             own_groups: Vec::new(),
         })
+    }
+
+    /// The VPC with what was seen of it.
+    pub fn with(mut self, seen: &Seen) -> Self {
+        let here = |vpc: &str| vpc == self.id.as_str();
+        self.endpoints = seen.endpoints.iter().filter(|e| here(&e.vpc)).cloned().collect();
+        self.own_groups = seen.groups.iter().filter(|g| here(g.vpc.as_str())).cloned().collect();
+        self
     }
 }

@@ -1,12 +1,12 @@
 """Shows the function at work, for people: demo.py BINARY
 
 Lays out a private VPC in an emulated AWS, delivers the events of two environments that wait for
-their endpoints, and shows the VPC before and after. Ends with an error if the function fails, or if
-a second delivery of an event changes anything.
+their endpoints, and shows the VPC before and after; then one of them is deleted. Ends with an error
+if the function fails, if a second delivery of an event changes anything, or if the deletion leaves
+anything behind.
 """
 
 import difflib
-import os
 import signal
 import sys
 import textwrap
@@ -14,13 +14,29 @@ from dataclasses import dataclass
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C leaves no traceback while moto is loading
 
-from harness import OWNER, PARTICIPANT, Aws, Lambda, blog_policy, end_on_signals, event  # noqa: E402
-
-WIDTH = 100
-COLOURS = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
-COLOURFUL = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-MARKS = {"+": "green", "~": "yellow", "-": "red", "!": "red", "=": "dim", " ": None}
-ROLES = {"database": "database", "webserver": "web server"}
+from harness import (  # noqa: E402
+    OWNER,
+    PARTICIPANT,
+    Aws,
+    Lambda,
+    blog_policy,
+    end_on_signals,
+    event,
+    later,
+)
+from show import (  # noqa: E402
+    ROLES,
+    WIDTH,
+    bold,
+    fact,
+    fail,
+    mark,
+    paint,
+    paragraph,
+    section,
+    show_result,
+    shortened,
+)
 
 
 @dataclass
@@ -60,26 +76,26 @@ def main(binary):
         aws.reset()
         vpc = aws.vpc()
         aws.endpoint(vpc, policy=blog_policy(), Name="sqs")
+        aws.mwaa.admit(OWNER)
         for number, scenario in enumerate(SCENARIOS, 1):
-            show(number, scenario(aws, vpc), aws, function, vpc)
+            scenario = scenario(aws, vpc)
+            aws.mwaa.put(scenario.event)
+            before = aws.snapshot(vpc)
+            show(number, scenario, aws, function, vpc, before)
+        show_end(number + 1, scenario.event, aws, function, vpc, before)
     print(f"\n{paint('green', 'All as promised.')} Nothing is left running.")
 
 
-def show(number, scenario, aws, function, vpc):
-    print(f"\n{bold(f'{number}. {scenario.title}')}\n{paint('dim', '─' * WIDTH)}")
+def show(number, scenario, aws, function, vpc, before):
+    """An environment that waits for its endpoints, in a VPC that was so before."""
+    title(number, scenario.title)
     paragraph(scenario.story)
-
-    before = aws.snapshot(vpc)
     section("The VPC before")
     show_vpc(aws, vpc, before)
     section("The event")
     show_event(scenario.event)
 
-    answer = function.deliver(scenario.event)
-    section("What the function did", effort(answer))
-    if not answer.ok:
-        fail(f"The function failed: {answer.error}")
-    show_result(answer.value)
+    deliver(function, scenario.event)
 
     after = aws.snapshot(vpc)
     section("The VPC after")
@@ -92,6 +108,33 @@ def show(number, scenario, aws, function, vpc):
     if aws.snapshot(vpc) != after or again.changes:
         fail(f"It changed the VPC: {', '.join(again.changes)}")
     mark("=", "Nothing changed: it looked, and found all as it should be.")
+
+
+def show_end(number, event, aws, function, vpc, before):
+    """The end of an environment, in a VPC that was so before the environment's beginning."""
+    title(number, "The participant deletes its environment")
+    paragraph(
+        "MWAA deletes none of the endpoints that were made for it: they would go on costing money, "
+        "and the group's rules would keep the participant from deleting its own groups."
+    )
+    deliver(function, later(event, "DELETED", hours=24))
+
+    section("The VPC after")
+    if aws.snapshot(vpc).alive != before:
+        fail("It is not as it was before the environment came.")
+    mark("=", "It is as it was before the environment came: nothing is left, nothing else was hit.")
+
+
+def title(number, text):
+    print(f"\n{bold(f'{number}. {text}')}\n{paint('dim', '─' * WIDTH)}")
+
+
+def deliver(function, event):
+    answer = function.deliver(event)
+    section("What the function did", effort(answer))
+    if not answer.ok:
+        fail(f"The function failed: {answer.error}")
+    show_result(answer.value)
 
 
 # The parts -----------------------------------------------------------------------------------
@@ -130,23 +173,6 @@ def show_event(event):
     fact("queue", detail["celeryExecutorQueue"])
     fact("subnets", ", ".join(detail["networkConfiguration"]["subnetIds"]))
     fact("groups", ", ".join(detail["networkConfiguration"]["securityGroupIds"]))
-
-
-def show_result(result):
-    marks = {"created": "+", "updated": "~", "kept": "=", "blocked": "!", "failed": "!"}
-    for done in result["resources"]:
-        what = {
-            "endpoint": f"{ROLES.get(done.get('role'))} endpoint",
-            "sqs-endpoint": "SQS endpoint",
-        }
-        name = what.get(done["kind"], done["kind"].replace("-", " "))
-        first, *more = wrapped(done["detail"], WIDTH - 34)
-        mark(marks[done["outcome"]], f"{done['outcome']:<8} {name:<20} {first}")
-        for line in more:
-            mark(" ", f"{'':<30}{line}")
-    for warning in result["warnings"]:
-        for line in wrapped(f"{warning['message']} {warning.get('remedy', '')}", WIDTH - 4):
-            mark("!", line)
 
 
 def show_changes(before, after):
@@ -216,65 +242,14 @@ def show_lines(old, new):
             mark(sign, f"  {paint('dim' if old and sign == ' ' else None, text)}")
 
 
-# Writing -------------------------------------------------------------------------------------
-
-
-def paint(colour, text):
-    return f"\033[{COLOURS[colour]}m{text}\033[0m" if COLOURFUL and colour and text else text
-
-
-def bold(text):
-    return paint("bold", text)
-
-
-def section(title, note=""):
-    gap = " " * (WIDTH - len(title) - len(note))
-    print(f"\n{paint('cyan', title)}{gap if note else ''}{paint('dim', note)}")
-
-
-def mark(sign, text):
-    colour = MARKS[sign]
-    print(f"  {paint(colour, sign)} {paint(colour, text) if sign in '+-' else text}".rstrip())
-
-
-def fact(name, text):
-    print(f"  {name:<11} {shortened(text, WIDTH - 14)}")
-
-
-def paragraph(text):
-    for line in wrapped(text, WIDTH):
-        print(line)
-
-
-def wrapped(text, width):
-    """The text as lines, with words that are longer than a line cut."""
-    words = " ".join(shortened(word, width) for word in text.split())
-    return textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False)
+def listed(value):
+    return [value] if isinstance(value, str) else value
 
 
 def effort(answer):
     looked = len(answer.calls) - len(answer.changes)
     calls = f"{looked} calls to look, {len(answer.changes) or 'none'} to change"
     return f"{calls}, {answer.seconds * 1000:.0f} ms"
-
-
-def shortened(text, width):
-    """The text, cut where it says least if it is too long: an ARN behind its beginning."""
-    if len(text) <= width:
-        return text
-    head = text.find("arn:") + 4 if "arn:" in text else width // 2
-    return f"{text[:head]}…{text[len(text) - width + head + 1 :]}"
-
-
-def listed(value):
-    return [value] if isinstance(value, str) else value
-
-
-def fail(why):
-    print()
-    for line in wrapped(why, WIDTH - 4):
-        mark("!", paint("red", line))
-    sys.exit(1)
 
 
 if __name__ == "__main__":

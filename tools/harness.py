@@ -2,7 +2,8 @@
 
     binary <- `cargo lambda watch`, a Lambda Runtime API <- deliver(event)
        |
-       +--> Proxy, which counts calls and injects faults --> moto, an EC2
+       +--> Proxy, which counts calls and injects faults --> moto, an EC2 and STS
+                                                         +--> Mwaa, which moto has not
 
 `Aws` is the emulated AWS with its VPCs, `Lambda` the running function. Both are context managers
 that leave no process behind, however they end.
@@ -10,12 +11,15 @@ that leave no process behind, however they end.
 
 import atexit
 import contextlib
+import copy
 import ctypes
+import datetime
 import http.client
 import json
 import logging
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -29,14 +33,17 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
+import mwaa
 import strict_ec2  # noqa: F401  moto's EC2 with EC2's own rules
 from botocore.config import Config
+from moto.iam.models import get_account_id_from
 from moto.server import ThreadedMotoServer
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CARGO_LAMBDA = pathlib.Path(sys.executable).parent / "cargo-lambda"  # in our virtual environment
 REGION = "us-east-1"
 OWNER, PARTICIPANT = "111122223333", "210987654321"  # the accounts of the sample events
+AIRFLOW = f"http://airflow.{REGION}.amazonaws.com"  # the SDKs put "api." before it
 SQS = f"com.amazonaws.{REGION}.sqs"
 QUEUE_ACTIONS = [
     "sqs:ChangeMessageVisibility",
@@ -156,12 +163,19 @@ class Fault:
 
 
 class Proxy:
-    """An HTTP server that passes each request on, writes down EC2's calls and injects faults."""
+    """An HTTP server that passes each request on, writes down AWS's calls and injects faults."""
 
-    def __init__(self, port, request=lambda headers: headers, answer=lambda headers: headers):
-        """Passes on to a port, with headers as `request` and `answer` make them."""
+    def __init__(
+        self, port, request=lambda headers: headers, answer=lambda headers: headers, hosts=None
+    ):
+        """Passes on to a port, with headers as `request` and `answer` make them.
+
+        As a client's HTTP proxy it answers for `hosts`: by a part of the host's name, what makes an
+        answer of method, path, headers and body.
+        """
         self.calls, self.faults = [], []
         self._request_headers, self._answer_headers = request, answer
+        self.hosts = hosts or {}
         self._upstream = port
         self._lock = threading.Lock()
         proxy = self
@@ -203,13 +217,17 @@ class Proxy:
 
     def _pass_on(self, request):
         body = _body(request)
-        parameters = dict(urllib.parse.parse_qsl(body.decode("utf-8", "replace")))
-        call = Call(parameters.pop("Action", request.path), parameters)
+        url = urllib.parse.urlsplit(request.path)
+        path = url._replace(scheme="", netloc="").geturl()
+        call = _call(path, body)
         with self._lock:
             self.calls.append(call)
             struck = [fault for fault in self.faults if fault.strikes(call.action)]
         if struck and not struck[0].after:
             return _break(request, struck[0])
+        if url.netloc:
+            answer = self._host(url.hostname)(request.command, path, request.headers, body)
+            return _break(request, struck[0]) if struck else _answer(request, *answer)
         upstream = http.client.HTTPConnection("127.0.0.1", self._upstream)
         with contextlib.closing(upstream):
             headers = self._request_headers(_end_to_end(request.headers))
@@ -218,7 +236,18 @@ class Proxy:
             content = answer.read()
         if struck:
             return _break(request, struck[0])
-        _answer(request, answer.status, content, self._answer_headers(_end_to_end(answer.headers)))
+        _answer(request, answer.status, self._answer_headers(_end_to_end(answer.headers)), content)
+
+    def _host(self, name):
+        known = (answer for part, answer in self.hosts.items() if part in name.split("."))
+        return next(known, lambda *_: (502, {}, f"{name} is not emulated".encode()))
+
+
+def _call(path, body):
+    if known := mwaa.action(path):
+        return Call(*known)
+    parameters = dict(urllib.parse.parse_qsl(body.decode("utf-8", "replace")))
+    return Call(parameters.pop("Action", path), parameters)
 
 
 def _body(request):
@@ -238,7 +267,7 @@ def _end_to_end(headers):
     return {name: value for name, value in headers.items() if name.lower() not in hop}
 
 
-def _answer(request, status, content, headers):
+def _answer(request, status, headers, content):
     request.send_response(status)
     for name, value in headers.items():
         request.send_header(name, value)
@@ -252,12 +281,20 @@ def _break(request, fault):
         request.close_connection = True
         request.connection.shutdown(socket.SHUT_RDWR)
         return
-    content = (
-        "<Response><Errors><Error>"
-        f"<Code>{fault.code}</Code><Message>Injected by the test</Message>"
-        "</Error></Errors><RequestID>00000000-0000-0000-0000-000000000000</RequestID></Response>"
-    )
-    _answer(request, fault.status, content.encode(), {"Content-Type": "text/xml"})
+    _answer(request, *_error(fault))
+
+
+def _error(fault):
+    """A fault's answer, in the form of the service: EC2's, STS's or MWAA's."""
+    message, id = "Injected by the test", "00000000-0000-0000-0000-000000000000"
+    error = f"<Error><Code>{fault.code}</Code><Message>{message}</Message></Error>"
+    if fault.action in ("GetEnvironment", "ListEnvironments"):
+        return mwaa.refuse(fault.status, fault.code, message)
+    if fault.action == "AssumeRole":
+        text = f"<ErrorResponse>{error}<RequestId>{id}</RequestId></ErrorResponse>"
+    else:
+        text = f"<Response><Errors>{error}</Errors><RequestID>{id}</RequestID></Response>"
+    return fault.status, {"Content-Type": "text/xml"}, text.encode()
 
 
 # AWS -----------------------------------------------------------------------------------------
@@ -277,15 +314,26 @@ def _caller(account):
     return {"x-moto-account-id": account}
 
 
+def account_of(headers):
+    """The account whose credentials signed a request: a role's that was assumed, or the owner's."""
+    key = re.search(r"Credential=(\w+)/", headers.get("Authorization", ""))[1]
+    return OWNER if key == "testing" else get_account_id_from(key)
+
+
 class Aws:
-    """moto as the AWS that the function talks to, through a `proxy`."""
+    """moto, and `mwaa` beside it, as the AWS that the function talks to, through a `proxy`."""
 
     def __enter__(self):
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         self._moto.start()
         self._port = self._moto.get_host_and_port()[1]
-        self.proxy = Proxy(self._port, lambda headers: {**headers, **_caller(OWNER)})
+        self.mwaa = mwaa.Mwaa()
+        self.proxy = Proxy(
+            self._port,
+            lambda headers: {**headers, **_caller(OWNER)},
+            hosts={"airflow": self._ask_mwaa},
+        )
         self.ec2 = self.client("ec2")
         self.ec2.describe_vpcs()  # moto loads EC2 at its first call, which takes seconds
         return self
@@ -309,11 +357,15 @@ class Aws:
         )
         return client
 
+    def _ask_mwaa(self, _method, path, headers, _body):
+        return self.mwaa.answer(account_of(headers), path)
+
     def reset(self, seed=42):
         """Empties the emulated AWS; ids that it makes from now on depend on the seed alone."""
         for path in ("reset", f"seed?a={seed}"):
             address = f"http://127.0.0.1:{self._port}/moto-api/{path}"
             urllib.request.urlopen(urllib.request.Request(address, method="POST")).close()
+        self.mwaa.reset()
         self.proxy.clear()
 
     def vpc(self, cidr="10.192"):
@@ -362,7 +414,7 @@ class Aws:
                     "service": endpoint["ServiceName"],
                     "state": endpoint["State"],
                     "subnets": sorted(endpoint["SubnetIds"]),
-                    "groups": sorted(group["GroupId"] for group in endpoint["Groups"]),
+                    "groups": sorted(it["GroupId"] for it in endpoint.get("Groups", [])),
                     "tags": _tags(endpoint),
                     "policy": json.loads(endpoint["PolicyDocument"]),
                 }
@@ -389,6 +441,21 @@ class Snapshot:
     def of(self, service):
         """The endpoints to a service, by id."""
         return {id: it for id, it in self.endpoints.items() if it["service"] == service}
+
+    @property
+    def alive(self):
+        """The same without the endpoints that are deleted, which EC2 goes on listing."""
+        alive = {id: it for id, it in self.endpoints.items() if it["state"] != "deleted"}
+        return Snapshot(alive, self.groups)
+
+    def made_for(self, event):
+        """The endpoints and groups whose tags name the environment of an event."""
+
+        def its(resources):
+            key, arn = "mwaa-vpc-endpoints/environment", environment(event)
+            return {id: it for id, it in resources.items() if it["tags"].get(key) == arn}
+
+        return Snapshot(its(self.endpoints), its(self.groups))
 
 
 def _tags(resource):
@@ -444,16 +511,20 @@ class Answer:
     @property
     def changes(self):
         """The calls that change something, in order."""
-        return [action for action in self.actions if not action.startswith("Describe")]
+        looks = ("Describe", "Get", "List", "AssumeRole")
+        return [action for action in self.actions if not action.startswith(looks)]
 
 
 class Lambda:
     """The binary under `cargo lambda`'s emulator of the Runtime API."""
 
-    def __init__(self, aws, binary, account=OWNER, **env):
-        """With `account=None` the function sees the emulator's own ARN, which is none."""
+    def __init__(self, aws, binary, account=OWNER, seconds=120, **env):
+        """With `account=None` the function sees the emulator's own ARN, which is none.
+
+        `seconds` is the time that the function is told to have.
+        """
         self._aws, self._binary = aws, os.path.abspath(binary)
-        self._env, self._account = env, account
+        self._env, self._account, self._seconds = env, account, seconds
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
@@ -474,21 +545,28 @@ class Lambda:
         stack.callback(stop, emulator)
         wait_until(lambda: listening(self._port), emulator, log, "cargo lambda watch")
 
-        # Lambda names the invoked function by its ARN, the emulator does not.
-        arn = f"arn:aws:lambda:{REGION}:{self._account}:function:mwaa-vpc-endpoints"
-
-        def with_arn(headers):
-            name = "lambda-runtime-invoked-function-arn"
-            present = self._account and name in {key.lower() for key in headers}
-            kept = {key: value for key, value in headers.items() if key.lower() != name}
-            return {**kept, name: arn} if present else headers
-
-        runtime = Proxy(self._port, answer=with_arn)
+        runtime = Proxy(self._port, answer=self._as_lambda)
         stack.callback(runtime.close)
         self._log = folder / "function.log"
         self._process = function = start([self._binary], self._environment(runtime.port), self._log)
         stack.callback(stop, function)
         wait_until(lambda: runtime.calls, function, self._log, "the function")
+
+    def _as_lambda(self, headers):
+        """The headers of an invocation as Lambda has them.
+
+        Lambda names the invoked function by its ARN, and the end of its time as milliseconds since
+        1970. The emulator does neither.
+        """
+        arn, deadline = "lambda-runtime-invoked-function-arn", "lambda-runtime-deadline-ms"
+        names = {name.lower() for name in headers}
+        if arn not in names:
+            return headers
+        end = round((time.time() + self._seconds) * 1000)
+        known = {deadline: str(end)}
+        if self._account:
+            known[arn] = f"arn:aws:lambda:{REGION}:{self._account}:function:mwaa-vpc-endpoints"
+        return {name: value for name, value in headers.items() if name.lower() not in known} | known
 
     def _environment(self, port):
         return {
@@ -503,6 +581,10 @@ class Lambda:
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._aws.proxy.port}",
+            # The SDK asks MWAA at a host whose name begins with "api.", which no address allows.
+            "AWS_ENDPOINT_URL_MWAA": AIRFLOW,
+            "HTTP_PROXY": f"http://127.0.0.1:{self._aws.proxy.port}",
+            "NO_PROXY": "127.0.0.1",
             **self._env,
         }
 
@@ -546,15 +628,27 @@ def sample(name):
 def event(name, vpc, groups=None, **detail):
     """The sample event of that name, about an environment in this VPC; None leaves a field out."""
     it = sample(name)
-    it["detail"]["networkConfiguration"] = {
-        "subnetIds": list(vpc.subnets),
-        "securityGroupIds": groups or [vpc.group],
-    }
+    it["detail"]["networkConfiguration"] = network(vpc, groups or [vpc.group])
     for field_name, value in detail.items():
         it["detail"][field_name] = value
         if value is None:
             del it["detail"][field_name]
     return it
+
+
+def later(event, status, hours=1, **detail):
+    """An event of the same environment some hours later; None leaves a field out."""
+    it = copy.deepcopy(event)
+    time = datetime.datetime.fromisoformat(event["time"].replace("Z", "+00:00"))
+    it["time"] = f"{time + datetime.timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}"
+    fields = {**it["detail"], **detail, "status": status}
+    it["detail"] = {name: value for name, value in fields.items() if value is not None}
+    return it
+
+
+def network(vpc, groups):
+    """An environment's networkConfiguration in this VPC."""
+    return {"subnetIds": list(vpc.subnets), "securityGroupIds": list(groups)}
 
 
 def environment(event):

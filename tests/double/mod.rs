@@ -23,14 +23,21 @@
 //!
 //! Faults are injected by call: before it took effect, or after it did and its answer was lost.
 
+// Each test file uses a part of it.
+#![allow(dead_code)]
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use aws_config::SdkConfig;
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::{
-    AsyncSleep, BehaviorVersion, Credentials, HttpClient, Region, RuntimeComponents, Sleep,
+    AsyncSleep, BehaviorVersion, Credentials, HttpClient, Region, RuntimeComponents,
+    SharedAsyncSleep, SharedCredentialsProvider, Sleep,
 };
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -38,6 +45,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use mwaa_vpc_endpoints::ec2::Ec2;
+use mwaa_vpc_endpoints::mwaa::Mwaa;
 
 /// The account that owns the VPC.
 pub const OWNER: &str = "111122223333";
@@ -78,8 +86,8 @@ pub struct Group {
     pub name: String,
     pub owner: String,
     pub tags: Tags,
-    pub rules: BTreeSet<RuleText>,
-    pub descriptions: BTreeSet<String>,
+    /// Inbound rules with their descriptions.
+    pub rules: BTreeMap<RuleText, String>,
     /// How many more calls do not know it.
     pub hidden: usize,
 }
@@ -141,9 +149,21 @@ pub struct World {
     pub faults_of: HashMap<String, Fault>,
     /// Runs after a policy was written, with the endpoint: another writer.
     pub other_writer: Option<fn(&mut Endpoint)>,
+    /// How many calls it takes until an endpoint is deleted.
+    pub deletion_takes: Option<usize>,
+    /// MWAA's environments, by account and name.
+    pub environments: BTreeMap<(String, String), Environment>,
+    /// Accounts that refuse to be asked about their environments.
+    pub closed_accounts: BTreeSet<String>,
+    /// What was lost that a running environment needs, or that is not this function's.
+    pub violations: Vec<String>,
+    deleting: BTreeMap<String, usize>,
     tokens: HashMap<String, (BTreeMap<String, String>, String)>,
     made: usize,
 }
+
+mod mwaa;
+pub use mwaa::{Environment, Loss};
 
 /// The double: a handle on a [`World`].
 #[derive(Clone, Debug)]
@@ -191,9 +211,31 @@ impl Double {
 
     /// The names of the calls since the last time, without the Describe ones if `mutating`.
     pub fn take_calls(&self, mutating: bool) -> Vec<String> {
-        let calls = std::mem::take(&mut self.world().calls);
+        let mut world = self.world();
+        let calls = std::mem::take(&mut world.calls);
+        world.deleting.values_mut().for_each(|at| *at = at.saturating_sub(calls.len()));
+        let reads = |name: &str| {
+            ["Describe", "Get", "List", "Assume"].iter().any(|prefix| name.starts_with(prefix))
+        };
         let names = calls.into_iter().map(|call| call.action);
-        names.filter(|name| !mutating || !name.starts_with("Describe")).collect()
+        names.filter(|name| !mutating || !reads(name)).collect()
+    }
+
+    /// MWAA, STS among it, with an SDK client that speaks to this double.
+    pub fn mwaa(&self, attempts: u32) -> Mwaa {
+        Mwaa::new(
+            SdkConfig::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new("us-east-1"))
+                .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                    OWNER, "test", None, None, "test",
+                )))
+                .retry_config(RetryConfig::standard().with_max_attempts(attempts))
+                .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+                .time_source(SystemTimeSource::new())
+                .http_client(self.clone())
+                .build(),
+        )
     }
 }
 
@@ -210,8 +252,7 @@ impl World {
             name: name.into(),
             owner: OWNER.into(),
             tags: Tags::new(),
-            rules: BTreeSet::new(),
-            descriptions: BTreeSet::new(),
+            rules: BTreeMap::new(),
             hidden: 0,
         });
     }
@@ -281,10 +322,15 @@ impl HttpConnector for Double {
             form_urlencoded::parse(request.body().bytes().unwrap_or_default())
                 .into_owned()
                 .collect();
+        let (uri, caller) = (request.uri().to_owned(), mwaa::caller(&request));
         HttpConnectorFuture::new(async move {
             // Lets deliveries that run at the same time take turns, call by call.
             tokio::task::yield_now().await;
-            let answer = double.world().answer(parameters);
+            let answer = if parameters.contains_key("Action") {
+                double.world().answer(parameters)
+            } else {
+                double.world().answer_mwaa(&uri, &caller)
+            };
             tokio::task::yield_now().await;
             answer
         })
@@ -454,19 +500,20 @@ impl Group {
         let permissions: String = self
             .rules
             .iter()
-            .map(|rule| {
+            .map(|(rule, description)| {
                 let parts: Vec<&str> = rule.splitn(3, '/').collect();
                 let source = parts[2];
+                let description = format!("<description>{description}</description>");
                 let source = if let Some((user, group)) =
                     source.split_once('/').filter(|(_, group)| group.starts_with("sg-"))
                 {
-                    format!("<groups><item><userId>{user}</userId><groupId>{group}</groupId></item></groups>")
+                    format!("<groups><item><userId>{user}</userId><groupId>{group}</groupId>{description}</item></groups>")
                 } else if source.starts_with("pl-") {
-                    format!("<prefixListIds><item><prefixListId>{source}</prefixListId></item></prefixListIds>")
+                    format!("<prefixListIds><item><prefixListId>{source}</prefixListId>{description}</item></prefixListIds>")
                 } else if source.contains(':') {
-                    format!("<ipv6Ranges><item><cidrIpv6>{source}</cidrIpv6></item></ipv6Ranges>")
+                    format!("<ipv6Ranges><item><cidrIpv6>{source}</cidrIpv6>{description}</item></ipv6Ranges>")
                 } else {
-                    format!("<ipRanges><item><cidrIp>{source}</cidrIp></item></ipRanges>")
+                    format!("<ipRanges><item><cidrIp>{source}</cidrIp>{description}</item></ipRanges>")
                 };
                 format!(
                     "<item><ipProtocol>{}</ipProtocol><fromPort>{p}</fromPort><toPort>{p}</toPort>{source}</item>",
@@ -493,9 +540,18 @@ impl World {
     ) -> Result<HttpResponse, ConnectorError> {
         let action = parameters.get("Action").cloned().unwrap_or_default();
         let index = self.calls.len();
+        let done: Vec<String> = self
+            .deleting
+            .iter()
+            .filter(|(_, at)| **at <= index)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in done {
+            self.deleting.remove(&id);
+            self.endpoint(&id).state = "deleted".into();
+        }
         self.calls.push(Call { action: action.clone(), parameters: parameters.clone() });
-        let fault =
-            self.faults.get(&index).copied().or_else(|| self.faults_of.get(&action).copied());
+        let fault = self.fault(index, &action);
         match fault {
             Some(Fault::Refused(status, code)) => {
                 return Ok(error_response(status, code, "injected"));
@@ -507,6 +563,7 @@ impl World {
         }
         let p = Parameters(&parameters);
         let answer = match action.as_str() {
+            "AssumeRole" => self.assume_role(&p),
             "DescribeSubnets" => self.describe_subnets(&p),
             "DescribeVpcEndpoints" => self.describe_endpoints(&p),
             "DescribeSecurityGroups" => self.describe_groups(&p),
@@ -515,6 +572,8 @@ impl World {
             "DeleteVpcEndpoints" => self.delete_endpoints(&p),
             "CreateSecurityGroup" => self.create_group(&p),
             "AuthorizeSecurityGroupIngress" => self.authorize(&p),
+            "RevokeSecurityGroupIngress" => self.revoke(&p),
+            "DeleteSecurityGroup" => self.delete_group(&p),
             "CreateTags" => self.create_tags(&p),
             other => refuse("InvalidAction", format!("{other} is not an action of this double")),
         };
@@ -522,12 +581,17 @@ impl World {
             return Err(ConnectorError::timeout("injected: the answer was lost".into()));
         }
         Ok(match answer {
+            Ok(xml) if action == "AssumeRole" => response(200, xml),
             Ok(xml) => response(
                 200,
                 format!("<{action}Response><requestId>r</requestId>{xml}</{action}Response>"),
             ),
             Err(Refusal(code, message)) => error_response(400, code, &message),
         })
+    }
+
+    fn fault(&self, index: usize, action: &str) -> Option<Fault> {
+        self.faults.get(&index).or_else(|| self.faults_of.get(action)).copied()
     }
 
     fn describe_subnets(&mut self, p: &Parameters) -> Answer {
@@ -760,10 +824,23 @@ impl World {
                 }
             }
         };
+        let removed = p.list("RemoveSecurityGroupId");
+        let left =
+            found.groups.iter().chain(&groups).filter(|group| !removed.contains(group)).count();
+        if !removed.is_empty() && left == 0 {
+            return refuse("InvalidParameter", "an endpoint must have a security group");
+        }
+        for group in &removed {
+            self.watch(Loss::EndpointGroup { endpoint: &found, group });
+        }
+        if let Some(after) = &policy {
+            self.watch(Loss::Policy { endpoint: &found, after });
+        }
         let writer = self.other_writer;
         let endpoint = self.endpoint(&id);
         endpoint.subnets.extend(subnets);
         endpoint.groups.extend(groups);
+        endpoint.groups.retain(|group| !removed.contains(group));
         if policy.is_some() {
             endpoint.policy = policy;
             if let Some(writer) = writer {
@@ -777,13 +854,23 @@ impl World {
         let mut unsuccessful = String::new();
         for id in p.list("VpcEndpointId") {
             let undeletable = self.undeletable.contains(&id);
-            match self.endpoints.iter_mut().find(|e| e.id == id && e.state != "deleted") {
-                Some(endpoint) if !undeletable => endpoint.state = "deleted".into(),
+            match self
+                .endpoints
+                .iter_mut()
+                .find(|e| e.id == id && e.state != "deleting" && e.state != "deleted")
+            {
+                Some(endpoint) if !undeletable => {
+                    endpoint.state = "deleting".into();
+                    let endpoint = endpoint.clone();
+                    self.watch(Loss::Endpoint(&endpoint));
+                    let calls = self.calls.len();
+                    self.deleting.insert(id, calls + self.deletion_takes.unwrap_or(0));
+                }
                 found => {
                     let code = if found.is_some() {
                         "OperationNotPermitted"
                     } else {
-                        "InvalidVpcEndpointId.NotFound"
+                        "InvalidVpcEndpoint.NotFound"
                     };
                     let _ = write!(
                         unsuccessful,
@@ -823,46 +910,50 @@ impl World {
         let id = p.need("GroupId")?;
         self.check_groups(VPC, [&id])?;
         let quota = self.rule_quota.unwrap_or(60);
-        let mut rules: Vec<(RuleText, String)> = Vec::new();
-        for item in p.items("IpPermissions") {
-            let protocol = p.need(&format!("{item}.IpProtocol"))?;
-            let port = p.need(&format!("{item}.FromPort"))?;
-            if port != p.need(&format!("{item}.ToPort"))? {
-                return refuse("InvalidParameterValue", "this function opens single ports only");
-            }
-            for (list, fields) in [
-                ("Groups", &["UserId", "GroupId"][..]),
-                ("IpRanges", &["CidrIp"]),
-                ("Ipv6Ranges", &["CidrIpv6"]),
-                ("PrefixListIds", &["PrefixListId"]),
-            ] {
-                for source in p.items(&format!("{item}.{list}")) {
-                    let parts: Vec<String> = fields
-                        .iter()
-                        .map(|field| p.need(&format!("{source}.{field}")))
-                        .collect::<Result<_, _>>()?;
-                    let description = p.need(&format!("{source}.Description"))?;
-                    if !description
-                        .chars()
-                        .all(|c| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c))
-                    {
-                        return refuse("InvalidParameterValue", "Description");
-                    }
-                    rules.push((format!("{protocol}/{port}/{}", parts.join("/")), description));
-                }
-            }
-        }
+        let rules = rules(p)?;
         let group = self.groups.iter_mut().find(|group| group.id == id).unwrap();
-        if rules.iter().any(|(rule, _)| group.rules.contains(rule)) {
+        if rules.iter().any(|(rule, _)| group.rules.contains_key(rule)) {
             return refuse("InvalidPermission.Duplicate", "the specified rule already exists");
         }
         if group.rules.len() + rules.len() > quota {
             return refuse("RulesPerSecurityGroupLimitExceeded", "too many rules");
         }
-        for (rule, description) in rules {
-            group.rules.insert(rule);
-            group.descriptions.insert(description);
+        group.rules.extend(rules);
+        Ok("<return>true</return>".into())
+    }
+
+    fn revoke(&mut self, p: &Parameters) -> Answer {
+        let id = p.need("GroupId")?;
+        self.check_groups(VPC, [&id])?;
+        let rules = rules(p)?;
+        let group = self.groups.iter().find(|group| group.id == id).unwrap().clone();
+        if rules.iter().any(|(rule, _)| !group.rules.contains_key(rule)) {
+            return refuse("InvalidPermission.NotFound", "the specified rule does not exist");
         }
+        for (rule, description) in &rules {
+            self.watch(Loss::Rule {
+                group: &group,
+                rule,
+                is_ours: group.rules[rule] == *description,
+            });
+        }
+        let group = self.groups.iter_mut().find(|group| group.id == id).unwrap();
+        for (rule, _) in rules {
+            group.rules.remove(&rule);
+        }
+        Ok("<return>true</return>".into())
+    }
+
+    fn delete_group(&mut self, p: &Parameters) -> Answer {
+        let id = p.need("GroupId")?;
+        let Some(group) = self.groups.iter().find(|group| group.id == id).cloned() else {
+            return refuse("InvalidGroup.NotFound", format!("{id} does not exist"));
+        };
+        if self.endpoints.iter().any(|e| e.state != "deleted" && e.groups.contains(&id)) {
+            return refuse("DependencyViolation", format!("{id} has a dependent object"));
+        }
+        self.watch(Loss::Group(&group));
+        self.groups.retain(|group| group.id != id);
         Ok("<return>true</return>".into())
     }
 
@@ -878,6 +969,39 @@ impl World {
         }
         Ok("<return>true</return>".into())
     }
+}
+
+/// The rules of a call, with their descriptions.
+fn rules(p: &Parameters) -> Result<Vec<(RuleText, String)>, Refusal> {
+    let mut rules: Vec<(RuleText, String)> = Vec::new();
+    for item in p.items("IpPermissions") {
+        let protocol = p.need(&format!("{item}.IpProtocol"))?;
+        let port = p.need(&format!("{item}.FromPort"))?;
+        if port != p.need(&format!("{item}.ToPort"))? {
+            return refuse("InvalidParameterValue", "this function opens single ports only");
+        }
+        for (list, fields) in [
+            ("Groups", &["UserId", "GroupId"][..]),
+            ("IpRanges", &["CidrIp"]),
+            ("Ipv6Ranges", &["CidrIpv6"]),
+            ("PrefixListIds", &["PrefixListId"]),
+        ] {
+            for source in p.items(&format!("{item}.{list}")) {
+                let parts: Vec<String> = fields
+                    .iter()
+                    .map(|field| p.need(&format!("{source}.{field}")))
+                    .collect::<Result<_, _>>()?;
+                let description = p.need(&format!("{source}.Description"))?;
+                let allowed =
+                    |c: char| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c);
+                if !description.chars().all(allowed) {
+                    return refuse("InvalidParameterValue", "Description");
+                }
+                rules.push((format!("{protocol}/{port}/{}", parts.join("/")), description));
+            }
+        }
+    }
+    Ok(rules)
 }
 
 fn response(status: u16, body: String) -> HttpResponse {

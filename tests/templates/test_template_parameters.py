@@ -34,7 +34,8 @@ def test_every_arn_is_of_the_stacks_partition_and_region(render, partition):
         render("template.yaml", partition=partition),
         render("template.yaml", partition=partition, OrganizationId="o-abcdefghij"),
         render("template.yaml", partition=partition, ParticipantAccounts=PARTICIPANT, EventBusName="mwaa"),
-        render("participant.yaml", account=PARTICIPANT, partition=partition, OwnerAccountId=OWNER),
+        render("template.yaml", partition=partition, ParticipantAccounts=PARTICIPANT, ReaderRole="yes"),
+        render("participant.yaml", account=PARTICIPANT, partition=partition, OwnerAccountId=OWNER, ReaderRole="yes"),
     ]
     for stack in stacks:
         arns = [s for s in strings([stack.resources, stack.outputs]) if s.startswith("arn:")]
@@ -90,6 +91,12 @@ GOOD = {
     "SqsEndpointArns": ["", "arn:aws-us-gov:ec2:us-gov-west-1:111122223333:vpc-endpoint/vpce-0123456789abcdef0"],
     "Architecture": ["x86_64", "arm64"],
     "ReservedConcurrency": ["1", "none", "10"],
+    "ReaderRole": ["yes", "no"],
+    "Deletion": ["on", "off"],
+    "SweepSchedule": [
+        "off", "rate(5 minutes)", "rate(90 minutes)", "rate(1 hour)", "rate(12 hours)", "rate(1 day)",
+        "cron(0/15 * * * ? *)", "cron(30 6 ? * MON-FRI *)",
+    ],
     "LogLevel": ["INFO", "DEBUG"],
     "LogRetentionDays": ["1", "90"],
     "AlarmTopicArn": ["", "arn:aws-cn:sns:cn-north-1:111122223333:alerts"],
@@ -107,6 +114,12 @@ BAD = {
     "SqsEndpointArns": ["vpce-0123456789abcdef0", "*", "arn:aws:ec2:us-east-1:111122223333:vpc-endpoint/*"],
     "Architecture": ["aarch64"],
     "ReservedConcurrency": ["", "0", "all"],
+    "ReaderRole": ["", "True", "mwaa-vpc-endpoints-reader"],
+    "Deletion": ["", "yes", "True"],
+    "SweepSchedule": [
+        "", "on", "15 minutes", "rate(1 minute)", "rate(4 minutes)", "rate(0 hours)", "rate(1 hours)", "rate(15 minute)",
+        "cron(0/15 * * * ?)", "cron(* * * * ? * *)", "at(2026-03-04T10:15:00)",
+    ],
     "LogLevel": ["info"],
     "LogRetentionDays": ["2"],
     "AlarmTopicArn": ["alerts"],
@@ -125,13 +138,18 @@ def test_bad_values_are_refused(render, name, value):
 
 
 def test_the_values_above_cover_every_parameter(templates):
-    declared = set(templates["template.yaml"]["Parameters"]) - {"MaximumEventAgeSeconds"}  # a number within bounds
+    declared = set(templates["template.yaml"]["Parameters"]) - {"MaximumEventAgeSeconds", "EndpointQuota"}  # numbers within bounds
     assert set(GOOD) == set(BAD) == declared
 
 
 def test_both_templates_take_the_same_bus_names(templates):
     a, b = (templates[t]["Parameters"]["EventBusName"] for t in ("template.yaml", "participant.yaml"))
     assert (a["Default"], a["AllowedPattern"]) == (b["Default"], b["AllowedPattern"])
+
+
+def test_both_templates_ask_for_the_reader_role_in_the_same_words(templates):
+    a, b = (templates[t]["Parameters"]["ReaderRole"] for t in ("template.yaml", "participant.yaml"))
+    assert (a["Default"], a["AllowedValues"]) == (b["Default"], b["AllowedValues"]) == ("no", ["yes", "no"])
 
 
 # ---- the function ------------------------------------------------------------------------------------------------------
@@ -151,6 +169,9 @@ def test_parameters_reach_the_function(render):
         "PARTICIPANT_ACCOUNTS": "",
         "VPC_IDS": "",
         "IP_ADDRESS_TYPE": "auto",
+        "DELETION": "on",
+        "ENDPOINT_QUOTA": "50",
+        "READER_ROLE": "",
     }
     stack = render(
         "template.yaml",
@@ -161,6 +182,9 @@ def test_parameters_reach_the_function(render):
         ParticipantAccounts=f"{PARTICIPANT}, 222233334444",
         VpcIds="vpc-01234567, vpc-89abcdef",
         IpAddressType="ipv6",
+        Deletion="off",
+        EndpointQuota="200",
+        ReaderRole="yes",
     )
     assert function(stack)["Environment"]["Variables"] == {
         "ENDPOINT_TAGS": "CostCenter=42,Owner=network",
@@ -170,7 +194,37 @@ def test_parameters_reach_the_function(render):
         "PARTICIPANT_ACCOUNTS": f"{PARTICIPANT},222233334444",
         "VPC_IDS": "vpc-01234567,vpc-89abcdef",
         "IP_ADDRESS_TYPE": "ipv6",
+        "DELETION": "off",
+        "ENDPOINT_QUOTA": "200",
+        "READER_ROLE": "mwaa-vpc-endpoints-reader-us-east-1",
     }
+
+
+def test_the_function_gets_exactly_the_variables_that_it_reads(render):
+    source = (ROOT / "src" / "settings.rs").read_text().split("#[cfg(test)]")[0]
+    read = re.findall(r'\b(?:text|list|parse_all)\(\s*"([A-Z_]+)"', source)
+    assert set(function(render("template.yaml"))["Environment"]["Variables"]) == set(read)
+
+
+def test_the_reader_role_is_of_no_use_without_participants(render):
+    stack = render("template.yaml", ReaderRole="yes")
+    assert function(stack)["Environment"]["Variables"]["READER_ROLE"] == ""
+
+
+def test_roles_with_names_need_a_capability(render):
+    deploy = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]["deploy"]["parameters"]
+    names = [role.get("RoleName") for role in render("template.yaml").of_type("AWS::IAM::Role").values()]
+    assert names == ["mwaa-vpc-endpoints-function-us-east-1"]
+    assert deploy["capabilities"] == "CAPABILITY_NAMED_IAM"
+
+
+def test_sweeps_do_not_overlap(render):
+    """The shortest interval that the parameter takes is longer than the function may run."""
+    minutes = 2
+    with pytest.raises(ValueError):
+        for minutes in range(9, 0, -1):
+            render("template.yaml", SweepSchedule=f"rate({minutes} minutes)")
+    assert (minutes + 1) * 60 > function(render("template.yaml"))["Timeout"]
 
 
 def test_one_event_at_a_time_unless_told_otherwise(render):

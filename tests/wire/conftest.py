@@ -37,6 +37,13 @@ def aws(running_aws):
     return running_aws
 
 
+@pytest.fixture
+def mwaa(aws):
+    """MWAA, which without this fixture lets nobody ask, with no environments yet."""
+    aws.mwaa.admit(harness.OWNER, harness.PARTICIPANT)
+    return aws.mwaa
+
+
 @pytest.fixture(scope="session")
 def function(running_aws, binary):
     """The function with the template's default parameters."""

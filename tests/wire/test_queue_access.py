@@ -220,7 +220,8 @@ def test_a_vpc_without_an_sqs_endpoint_is_fine(function, vpc):
     answer = function.deliver(event("pending-private", vpc))
 
     assert answer.ok, answer.error
-    assert [it["kind"] for it in answer.value["resources"]] == ["endpoint", "endpoint"]
+    assert "ModifyVpcEndpoint" not in answer.actions
+    assert "no SQS interface endpoint" in json.dumps(answer.value)
 
 
 def test_a_second_environments_queue_joins_the_first_ones(aws, function, vpc, sqs):
