@@ -2,13 +2,16 @@
 #
 #   make run      see the function at work in a private VPC of an emulated AWS
 #   make test     check everything
+#   make bench    measure it beside a plain boto3 handler
 #   make replay   hand an environment that waits already to the deployed function
 
-# Two virtual environments, because aws-sam-cli insists on another version of cfn-lint.
+# Virtual environments: aws-sam-cli has its own because it insists on another version of cfn-lint, the benchmark because
+# only it needs what is in its.
 VENV ?= .venv
 override VENV := $(abspath $(VENV))
 TOOLS := $(VENV)/tools
 SAM := $(VENV)/sam
+BENCH := $(VENV)/bench
 PYTHON ?= python3
 
 CARGO_TARGET_DIR ?= $(CURDIR)/target
@@ -20,7 +23,7 @@ export PATH := $(TOOLS)/bin:$(PATH)
 # What sam builds for; the same value as the template's parameter Architecture. `make run` and `make test` execute what
 # they build, so they build for this machine.
 ARCH ?= x86_64
-run test rust-tests python-tests clippy: ARCH = $(patsubst aarch64,arm64,$(shell uname -m))
+run test bench rust-tests python-tests clippy: ARCH = $(patsubst aarch64,arm64,$(shell uname -m))
 
 # One build serves all: the binary that is deployed and every test executable come from one command, in one profile,
 # because the EC2 client takes minutes to compile. So the tests exercise the very code that is deployed. `cargo test` is
@@ -37,7 +40,7 @@ TEMPLATES := $(wildcard template.yaml participant.yaml)
 export SAM_CLI_TELEMETRY := 0
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test replay build clean format rust-tests python-tests clippy cfn-lint sam-validate linux tools \
+.PHONY: help run test bench replay build clean format rust-tests python-tests clippy cfn-lint sam-validate linux tools \
 	sam build-MwaaVpcEndpointsFunction
 .DEFAULT_GOAL := help
 
@@ -58,6 +61,11 @@ test: linux tools sam  ## Check everything
 # tools/replay.py says which variables it reads; make hands those of its command line on.
 replay: tools  ## Hand environment ENV to the deployed function (DRY_RUN=1: to be told what it would do)
 	@$(TOOLS)/bin/python tools/replay.py
+
+# docs/bench.json and docs/bench.svg are made again. ROUNDS=… says how often everything is measured.
+bench: linux build  ## Measure it beside a plain boto3 handler
+	@$(PYTHON) tools/venv.py $(BENCH) tools/requirements-bench.txt
+	@$(BENCH)/bin/python tools/bench/bench.py $(BOOTSTRAP) docs
 
 build: tools  ## Compile what is deployed, and its tests
 	@mkdir -p $(CARGO_TARGET_DIR)
