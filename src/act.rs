@@ -68,8 +68,7 @@ pub async fn provide(
         resources
     };
     let queues = join_all(plan.queues.iter().map(|step| queue(ec2, settings, environment, step)));
-    let (endpoints, queues) = tokio::join!(endpoints, queues);
-    let mut endpoints = endpoints;
+    let (mut endpoints, queues) = tokio::join!(endpoints, queues);
     let queues = if services_are_gone(plan, &endpoints) {
         // So was the group made for nothing; its rules would keep a participant's group from going.
         for resource in &mut endpoints {
@@ -106,8 +105,8 @@ fn services_are_gone(plan: &Plan, endpoints: &[Resource]) -> bool {
         })
 }
 
-/// Takes back the environment's queue, which was let through for nothing: no endpoint remembers them, so no sweep
-/// would find them.
+/// Takes back the environment's queue, which was let through for nothing: no endpoint remembers it,
+/// so no sweep would find it.
 async fn undo(
     ec2: &Ec2,
     wanted: &Wanted,

@@ -209,11 +209,7 @@ fn decide_queues(
     }
     vpc.endpoints
         .iter()
-        .filter(|endpoint| {
-            endpoint.is_alive()
-                && endpoint.is_interface
-                && environment.region.is_sqs_service(&endpoint.service)
-        })
+        .filter(|endpoint| endpoint.serves_sqs(&environment.region))
         .map(|endpoint| decide_queue(endpoint, &queues, wanted, settings))
         .collect()
 }

@@ -91,10 +91,7 @@ async fn provide(context: &Context<'_>, wanted: &Wanted) -> Result<Report, Failu
     let (endpoints, groups) = tokio::join!(ec2.endpoints(&vpc.id), groups);
     let seen = Seen { endpoints: endpoints?, groups: groups? };
     match fate {
-        Fate::Gone => {
-            let reason = "MWAA says that there is no such environment any more: the event is late";
-            Ok(nothing(wanted, Outcome::Ignored, reason))
-        }
+        Fate::Gone => Ok(nothing(wanted, Outcome::Ignored, EVENT_IS_LATE)),
         // The event is of an environment that had this name before.
         Fate::MadeAgain(told) => Box::pin(self::environment(context, &told)).await,
         Fate::Unknown => serve(context, wanted, vpc, &seen, true).await,
@@ -104,6 +101,9 @@ async fn provide(context: &Context<'_>, wanted: &Wanted) -> Result<Report, Failu
 
 /// How long the work on an event waits for MWAA's answer.
 const MWAA_PATIENCE: Duration = Duration::from_secs(3);
+
+const EVENT_IS_LATE: &str =
+    "MWAA says that there is no such environment any more: the event is late";
 
 /// What became of the environment of an event.
 enum Fate {
@@ -166,10 +166,7 @@ async fn follow(context: &Context<'_>, wanted: &Wanted) -> Result<Report, Failur
         return Ok(nothing(wanted, Outcome::Ignored, reason));
     }
     let is_sure = match fate {
-        Fate::Gone => {
-            let reason = "MWAA says that there is no such environment any more: the event is late";
-            return Ok(nothing(wanted, Outcome::Ignored, reason));
-        }
+        Fate::Gone => return Ok(nothing(wanted, Outcome::Ignored, EVENT_IS_LATE)),
         Fate::MadeAgain(told) => return Box::pin(self::environment(context, &told)).await,
         Fate::Unknown => true,
         Fate::Silent => false,

@@ -115,13 +115,14 @@ pub fn stale(wanted: &Wanted, vpc: &Vpc, seen: &Seen, settings: &Settings) -> Re
         })
         .collect();
     let stays = |endpoint: &Endpoint| !doomed.iter().any(|(gone, _)| gone.id == endpoint.id);
+    let groups_here = || seen.groups.iter().filter(|group| group.vpc == vpc.id);
 
     let justified = security_group::wanted_rules(wanted, settings);
     let mut rules = Vec::new();
     let mut detach = Vec::new();
     if !wanted.groups.is_empty() && wanted.named.contains_key(&Role::Database) {
         let mode_is_told = wanted.public_only || wanted.named.contains_key(&Role::Webserver);
-        for group in seen.groups.iter().filter(|group| group.vpc == vpc.id) {
+        for group in groups_here() {
             let unjustified: BTreeSet<Rule> = group
                 .rules_made_for(environment)
                 .filter(|rule| mode_is_told || rule.port == security_group::port(Role::Database))
@@ -137,7 +138,7 @@ pub fn stale(wanted: &Wanted, vpc: &Vpc, seen: &Seen, settings: &Settings) -> Re
         for endpoint in seen.own_endpoints(environment).filter(|e| e.is_alive() && stays(e)) {
             detach.extend(stale_groups(wanted, vpc, endpoint, carry_their_own));
         }
-        for group in seen.groups.iter().filter(|group| group.vpc == vpc.id) {
+        for group in groups_here() {
             let named = wanted.groups.iter().cloned().collect();
             if tags::groups(&group.tags).difference(&named).next().is_some() {
                 detach.extend(forget(
@@ -158,7 +159,7 @@ pub fn stale(wanted: &Wanted, vpc: &Vpc, seen: &Seen, settings: &Settings) -> Re
         let doomed = doomed.iter().map(|(endpoint, _)| *endpoint);
         lost = vpc::tagged_queues(doomed, &environment.region).0;
         // A group that is used again remembers the queue of the environment that it was made for.
-        for group in seen.groups.iter().filter(|group| group.vpc == vpc.id) {
+        for group in groups_here() {
             let before = remembered_queue(group, wanted).filter(|before| before != queue);
             if let Some(before) = before {
                 let tags = Tags::from([(tags::QUEUE.to_owned(), queue.to_string())]);

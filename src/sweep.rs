@@ -496,10 +496,9 @@ fn health(
                 "ask for a higher \"Interface VPC endpoints per VPC\" in Service Quotas",
             ));
         }
-        let seen = Seen { endpoints: endpoints.clone(), groups: Vec::new() };
-        let here = BTreeSet::from([vpc.to_string()]);
-        let policy_characters: BTreeMap<String, usize> = seen
-            .sqs_endpoints(&here, region)
+        let policy_characters: BTreeMap<String, usize> = endpoints
+            .iter()
+            .filter(|endpoint| endpoint.serves_sqs(region))
             .filter_map(|e| Some((e.id.clone(), e.policy.as_ref()?.chars().count())))
             .collect();
         for (id, characters) in &policy_characters {

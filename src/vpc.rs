@@ -81,6 +81,11 @@ impl Endpoint {
         matches!(self.state.as_str(), "deleting" | "deleted")
     }
 
+    /// Whether queues of `region` are reached through it: an alive interface endpoint to SQS.
+    pub fn serves_sqs(&self, region: &Region) -> bool {
+        self.is_alive() && self.is_interface && region.is_sqs_service(&self.service)
+    }
+
     /// Whether it was made for `environment` in this `role`.
     pub fn is_ours(&self, environment: &Environment, role: Role) -> bool {
         tags::made_for(&self.tags, environment, role.as_str())
@@ -144,12 +149,9 @@ impl Seen {
         vpcs: &BTreeSet<String>,
         region: &Region,
     ) -> impl Iterator<Item = &Endpoint> {
-        self.endpoints.iter().filter(|endpoint| {
-            vpcs.contains(&endpoint.vpc)
-                && endpoint.is_alive()
-                && endpoint.is_interface
-                && region.is_sqs_service(&endpoint.service)
-        })
+        self.endpoints
+            .iter()
+            .filter(|endpoint| vpcs.contains(&endpoint.vpc) && endpoint.serves_sqs(region))
     }
 }
 
