@@ -6,6 +6,7 @@
 //! decides is a pure function.
 
 pub mod act;
+pub mod aws;
 pub mod ec2;
 pub mod endpoints;
 pub mod environment;

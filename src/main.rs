@@ -3,10 +3,8 @@
 use std::env;
 use std::time::{Duration, Instant, SystemTime};
 
-use aws_config::BehaviorVersion;
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use mwaa_vpc_endpoints::aws;
 use mwaa_vpc_endpoints::ec2::Ec2;
 use mwaa_vpc_endpoints::environment::Region;
 use mwaa_vpc_endpoints::handler::{Clock, Function, Invocation};
@@ -25,19 +23,7 @@ async fn main() -> Result<(), Error> {
         .with_target(false)
         .init();
 
-    let config = aws_config::defaults(BehaviorVersion::latest())
-        .retry_config(RetryConfig::standard().with_max_attempts(4))
-        // The template's time limit for the function leaves room for a call that hangs and is
-        // tried again.
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(Duration::from_secs(3))
-                .operation_attempt_timeout(Duration::from_secs(15))
-                .operation_timeout(Duration::from_secs(40))
-                .build(),
-        )
-        .load()
-        .await;
+    let config = aws::config(|name| env::var(name).ok());
     let function = &Function {
         ec2: Ec2::new(aws_sdk_ec2::Client::new(&config)),
         settings: Settings::read(|name| env::var(name).ok()),

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use aws_config::SdkConfig;
-use aws_config::sts::AssumeRoleProvider;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{self, ProvideCredentials, future};
 use aws_sdk_mwaa::Client;
 use aws_sdk_mwaa::error::SdkError;
 use aws_sdk_mwaa::operation::get_environment::{GetEnvironmentError, GetEnvironmentOutput};
 use aws_sdk_mwaa::primitives::{DateTime, DateTimeFormat};
+use aws_types::SdkConfig;
 use serde_json::{Value, json};
 
 use crate::ec2::failure;
@@ -20,39 +22,36 @@ use crate::report::Failure;
 #[derive(Debug)]
 pub struct Mwaa {
     config: SdkConfig,
-    clients: Mutex<BTreeMap<AccountId, Client>>,
+    own: Client,
+    participants: Mutex<BTreeMap<AccountId, Client>>,
 }
 
 impl Mwaa {
     /// Asks with the credentials of `config`, and with roles that they may take on.
     pub fn new(config: SdkConfig) -> Self {
-        Self { config, clients: Mutex::default() }
+        Self { own: Client::new(&config), config, participants: Mutex::default() }
     }
 
     /// The client for `account`; none if there is no way to ask it.
-    async fn client(
+    fn client(
         &self,
         own: &AccountId,
         role: Option<&str>,
         account: &AccountId,
         region: &Region,
     ) -> Option<Client> {
-        if let Some(client) = self.clients.lock().ok()?.get(account) {
+        if account == own {
+            return Some(self.own.clone());
+        }
+        let mut participants = self.participants.lock().ok()?;
+        if let Some(client) = participants.get(account) {
             return Some(client.clone());
         }
-        let client = if account == own {
-            Client::new(&self.config)
-        } else {
-            let arn = format!("arn:{}:iam::{account}:role/{}", region.partition(), role?);
-            let role = AssumeRoleProvider::builder(arn)
-                .session_name("mwaa-vpc-endpoints")
-                .configure(&self.config)
-                .build()
-                .await;
-            let config = aws_sdk_mwaa::config::Builder::from(&self.config);
-            Client::from_conf(config.credentials_provider(role).build())
-        };
-        self.clients.lock().ok()?.insert(account.clone(), client.clone());
+        let arn = format!("arn:{}:iam::{account}:role/{}", region.partition(), role?);
+        let role = ReaderRole { sts: aws_sdk_sts::Client::new(&self.config), arn };
+        let config = aws_sdk_mwaa::config::Builder::from(&self.config);
+        let client = Client::from_conf(config.credentials_provider(role).build());
+        participants.insert(account.clone(), client.clone());
         Some(client)
     }
 
@@ -67,6 +66,44 @@ impl Mwaa {
     }
 }
 
+/// The role in a participant's account that lets its MWAA be asked. Clients keep what it provides
+/// until that expires.
+#[derive(Debug)]
+struct ReaderRole {
+    sts: aws_sdk_sts::Client,
+    arn: String,
+}
+
+impl ProvideCredentials for ReaderRole {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.take_on())
+    }
+}
+
+impl ReaderRole {
+    async fn take_on(&self) -> provider::Result {
+        let call = self.sts.assume_role().role_arn(&self.arn).role_session_name(SESSION);
+        let answer = call.send().await.map_err(CredentialsError::provider_error)?;
+        let given = answer.credentials.ok_or_else(|| {
+            CredentialsError::unhandled(format!("STS gave no credentials for {}", self.arn))
+        })?;
+        let expires = given.expiration.try_into().map_err(CredentialsError::unhandled)?;
+        Ok(Credentials::new(
+            given.access_key_id,
+            given.secret_access_key,
+            Some(given.session_token),
+            Some(expires),
+            "ReaderRole",
+        ))
+    }
+}
+
+/// What a participant's CloudTrail shows as the session's name.
+const SESSION: &str = "mwaa-vpc-endpoints";
+
 /// MWAA, asked from an account, with the name of the role that participants let it take on.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking<'a> {
@@ -77,8 +114,8 @@ pub struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    async fn client(&self, account: &AccountId) -> Result<Client, Failure> {
-        self.mwaa.client(self.own, self.role, account, self.region).await.ok_or_else(|| {
+    fn client(&self, account: &AccountId) -> Result<Client, Failure> {
+        self.mwaa.client(self.own, self.role, account, self.region).ok_or_else(|| {
             Failure::new(
                 format!("asking MWAA about account {account}"),
                 "there is no role for it",
@@ -93,7 +130,7 @@ impl Asking<'_> {
     ///
     /// If MWAA did not answer. That proves nothing about any environment.
     pub async fn names(&self, account: &AccountId) -> Result<Vec<String>, Failure> {
-        let client = self.client(account).await?;
+        let client = self.client(account)?;
         let mut pages = client.list_environments().into_paginator().send();
         let mut names = Vec::new();
         while let Some(page) = pages.next().await {
@@ -111,7 +148,7 @@ impl Asking<'_> {
     ///
     /// If MWAA did not answer. That proves nothing about the environment.
     pub async fn environment(&self, environment: &Environment) -> Result<Option<Value>, Failure> {
-        let client = self.client(&environment.account).await?;
+        let client = self.client(&environment.account)?;
         match client.get_environment().name(environment.name()).send().await {
             Ok(answer) => Ok(as_json(&answer)),
             Err(error) if is_not_found(&error) => Ok(None),

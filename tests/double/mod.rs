@@ -30,7 +30,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use aws_config::SdkConfig;
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::{
     AsyncSleep, BehaviorVersion, Credentials, HttpClient, Region, RuntimeComponents,
@@ -44,6 +43,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use aws_types::SdkConfig;
 use mwaa_vpc_endpoints::ec2::Ec2;
 use mwaa_vpc_endpoints::mwaa::Mwaa;
 
