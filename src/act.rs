@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use crate::ec2::{self, Ec2};
 use crate::endpoints::{EndpointAction, EndpointRequest, EndpointStep, Groups};
-use crate::environment::{Environment, GroupId, VpcId};
+use crate::environment::{Environment, GroupId, QueueArn, VpcId};
 use crate::event::{Purpose, Wanted};
 use crate::plan::{self, Plan, QueueAction, QueueStep, Retag};
 use crate::removal::{Detach, QueueRemoval, Removal};
@@ -67,7 +67,7 @@ pub async fn provide(
         resources.extend(join_all(steps).await);
         resources
     };
-    let queues = join_all(plan.queues.iter().map(|step| queue(ec2, settings, environment, step)));
+    let queues = join_all(plan.queues.iter().map(|step| queue(ec2, settings, wanted, vpc, step)));
     let (mut endpoints, queues) = tokio::join!(endpoints, queues);
     let queues = if services_are_gone(plan, &endpoints) {
         // So was the group made for nothing; its rules would keep a participant's group from going.
@@ -84,9 +84,13 @@ pub async fn provide(
     };
     let retagged = std::mem::replace(&mut acted.resources, endpoints);
     acted.resources.extend(left_out(wanted));
-    for (resource, notes) in queues {
+    for Queued { resource, notes, .. } in queues {
         acted.resources.push(resource);
-        acted.warnings.extend(notes);
+        for note in notes {
+            if !acted.warnings.contains(&note) {
+                acted.warnings.push(note);
+            }
+        }
     }
     acted.resources.extend(no_sqs_endpoint(vpc, plan));
     acted.resources.extend(retagged);
@@ -107,29 +111,24 @@ fn services_are_gone(plan: &Plan, endpoints: &[Resource]) -> bool {
 
 /// Takes back the environment's queue, which was let through for nothing: no endpoint remembers it,
 /// so no sweep would find it.
-async fn undo(
-    ec2: &Ec2,
-    wanted: &Wanted,
-    plan: &Plan,
-    queues: Vec<(Resource, Vec<Note>)>,
-) -> Vec<(Resource, Vec<Note>)> {
-    let undone = plan.queues.iter().zip(queues).map(|(step, (resource, notes))| async move {
-        let queue = match (&step.action, &wanted.queue, resource.outcome) {
-            (QueueAction::Write { added, .. }, Some(queue), Done::Updated | Done::Blocked)
-                if added.contains(queue) =>
-            {
-                BTreeSet::from([queue.clone()])
-            }
-            _ => return (resource, notes),
+async fn undo(ec2: &Ec2, wanted: &Wanted, plan: &Plan, queues: Vec<Queued>) -> Vec<Queued> {
+    let undone = plan.queues.iter().zip(queues).map(|(step, queued)| async move {
+        // Also if the policy could not be read back: a later delivery would find the queue in it,
+        // and leave it.
+        let Some(queue) = wanted.queue.as_ref().filter(|queue| queued.written.contains(queue))
+        else {
+            return queued;
         };
         let removal = QueueRemoval {
             endpoint: step.endpoint.clone(),
             service: step.service.clone(),
-            queues: queue,
+            queues: BTreeSet::from([queue.clone()]),
             is_listed: true,
         };
-        let undone = withdraw(ec2, &removal).await.resource().unwrap_or(resource);
-        (undone, notes)
+        match withdraw(ec2, &removal).await.resource() {
+            Some(resource) => Queued { resource, ..queued },
+            None => queued,
+        }
     });
     join_all(undone).await
 }
@@ -777,28 +776,48 @@ async fn find(
     Ok(None)
 }
 
+/// What was done to an SQS endpoint.
+struct Queued {
+    resource: Resource,
+    /// What somebody should know.
+    notes: Vec<Note>,
+    /// The queues that were written into its policy.
+    written: BTreeSet<QueueArn>,
+}
+
 /// Sees to it that an SQS endpoint admits the queues.
 async fn queue(
     ec2: &Ec2,
     settings: &Settings,
-    environment: &Environment,
+    wanted: &Wanted,
+    vpc: &Vpc,
     step: &QueueStep,
-) -> (Resource, Vec<Note>) {
+) -> Queued {
     let id = &step.endpoint;
     let mut resource = Resource::new(Kind::SqsEndpoint, Done::Kept, "");
     resource.id = Some(id.clone());
     resource.service = Some(step.service.clone());
     let mut notes = Vec::new();
+    let mut written = BTreeSet::new();
     match &step.action {
-        QueueAction::Keep => resource.detail = format!("{id} admits the queue"),
-        QueueAction::Write { document, added } => {
-            let names: Vec<&str> = added.iter().map(|queue| queue.as_str()).collect();
-            if let Err(failure) = write(ec2, settings, step, document.clone()).await {
-                return (resource.failed(failure), notes);
+        QueueAction::Keep if !vpc.is_partial => {
+            resource.detail = format!("{id} admits the queue");
+        }
+        QueueAction::Keep | QueueAction::Write { .. } => {
+            match settle(ec2, settings, wanted, vpc, step, &mut written).await {
+                Ok(told) => notes = told,
+                Err(failure) => {
+                    return Queued { resource: resource.failed(failure), notes, written };
+                }
             }
-            resource.outcome = Done::Updated;
-            resource.detail =
-                format!("added {} to statement {} of {id}", names.join(", "), sqs_policy::SID);
+            let names: Vec<&str> = written.iter().map(|queue| queue.as_str()).collect();
+            if names.is_empty() {
+                resource.detail = format!("{id} admits the queue");
+            } else {
+                resource.outcome = Done::Updated;
+                resource.detail =
+                    format!("added {} to statement {} of {id}", names.join(", "), sqs_policy::SID);
+            }
         }
         QueueAction::RequesterManaged { admits } => {
             let admits =
@@ -821,46 +840,93 @@ async fn queue(
                 problem.to_string(),
                 problem.remedy(),
             );
-            return (resource.failed(failure), notes);
+            return Queued { resource: resource.failed(failure), notes, written };
         }
     }
-    (report_blocks(resource, step, environment), notes)
+    Queued { resource: report_blocks(resource, step, &wanted.environment), notes, written }
 }
 
 /// Data perimeters commonly deny what is outside of the organization, and the queue is: it belongs
 /// to an MWAA service account.
 const BLOCK_REMEDY: &str = "except the environment's queue from the statement (arn:<partition>:sqs:<region>:*:airflow-celery-*): it belongs to an MWAA service account outside of your organization";
 
-/// Writes the policy and reads it back, since ModifyVpcEndpoint replaces all of it and cannot tell
-/// that another writer was faster.
-async fn write(
+/// Writes the policy, if it must be, until a look at the whole VPC shows that it admits all queues:
+/// ModifyVpcEndpoint replaces all of it and cannot tell that another writer was faster, and what the
+/// neighbours need may not have been seen before. The queues that were added join `written`, whatever
+/// comes after. Returns what somebody should know.
+///
+/// Of the queues that it cannot let through only the environment's own is a failure: each of the
+/// others is seen to by its own deliveries, and by the sweep.
+async fn settle(
     ec2: &Ec2,
     settings: &Settings,
+    wanted: &Wanted,
+    vpc: &Vpc,
     step: &QueueStep,
-    mut document: String,
-) -> Result<(), Failure> {
+    written: &mut BTreeSet<QueueArn>,
+) -> Result<Vec<Note>, Failure> {
     let id = &step.endpoint;
-    for attempt in 0..TRIES {
-        if attempt > 0 {
-            tokio::time::sleep(ec2.pause).await;
+    let failure = |why: String, remedy: &str| {
+        Failure::new(format!("writing the policy of endpoint {id}"), why, remedy)
+    };
+    let organization = settings.organization.as_deref();
+    let mut writes = 0;
+    let mut next = match &step.action {
+        QueueAction::Write { document, added } => Some((document.clone(), added.clone())),
+        _ => None,
+    };
+    loop {
+        if let Some((document, added)) = next {
+            if writes > 0 {
+                tokio::time::sleep(ec2.pause).await;
+            }
+            ec2.write_policy(id, &document).await?;
+            writes += 1;
+            written.extend(added);
         }
-        ec2.write_policy(id, &document).await?;
-        let policy = ec2.policy(id).await?;
-        match sqs_policy::admit(policy.as_deref(), &step.queues, settings.organization.as_deref()) {
-            Ok(Admission::Given) => return Ok(()),
-            Ok(Admission::Write { document: again, .. }) => document = again,
+        let endpoints = ec2.endpoints(&vpc.id).await?;
+        let Some(endpoint) = endpoints.iter().find(|e| e.id == *id && e.is_alive()) else {
+            return Err(failure(
+                "it is gone, or about to be".to_owned(),
+                "the next delivery looks for another SQS endpoint",
+            ));
+        };
+        let (queues, mut notes) = plan::queues_to_admit(wanted, &endpoints);
+        let policy = endpoint.policy.as_deref();
+        next = match sqs_policy::admit(policy, &queues, organization) {
+            Ok(Admission::Given) => return Ok(notes),
+            Ok(Admission::Write { document, added }) if writes < TRIES => Some((document, added)),
+            Ok(Admission::Write { added, .. }) => {
+                let is_own = |queue: &QueueArn| wanted.queue.as_ref() == Some(queue);
+                if added.iter().any(is_own) {
+                    return Err(failure(
+                        format!("the queue was missing from it after {TRIES} writes: {FASTER}"),
+                        "see that no other tool manages this policy, or that it leaves the statement alone; the next delivery tries again",
+                    ));
+                }
+                let names: Vec<&str> = added.iter().map(QueueArn::as_str).collect();
+                notes.push(Note::new(
+                    format!(
+                        "queues of other environments were missing from the policy of {id} after {TRIES} writes: {FASTER}: {}",
+                        names.join(", ")
+                    ),
+                    "their deliveries, or the next sweep, put them back",
+                ));
+                return Ok(notes);
+            }
             Err(problem) => {
-                return Err(Failure::new(
-                    format!("writing the policy of endpoint {id}"),
-                    problem.to_string(),
+                let own = wanted.queue.iter().cloned().collect();
+                if sqs_policy::admit(policy, &own, organization) != Ok(Admission::Given) {
+                    return Err(failure(problem.to_string(), &problem.remedy()));
+                }
+                notes.push(Note::new(
+                    format!("{id} admits the queue, but not all of other environments: {problem}"),
                     problem.remedy(),
                 ));
+                return Ok(notes);
             }
-        }
+        };
     }
-    Err(Failure::new(
-        format!("writing the policy of endpoint {id}"),
-        format!("the queue was missing from it after {TRIES} writes: somebody else writes it too"),
-        "see that no other tool manages this policy, or that it leaves the statement alone; the next delivery tries again",
-    ))
 }
+
+const FASTER: &str = "somebody else writes it too";

@@ -65,19 +65,22 @@ impl Ec2 {
 
     /// All endpoints of a VPC, in whatever state.
     pub async fn endpoints(&self, vpc: &VpcId) -> Result<Vec<Endpoint>, Failure> {
-        self.endpoints_by(&[("vpc-id", vpc.as_str())]).await
+        self.endpoints_by(vec![filter("vpc-id", vpc.as_str())]).await
     }
 
     /// All endpoints of a VPC that lead to a service, in whatever state.
     pub async fn endpoints_to(&self, vpc: &VpcId, service: &str) -> Result<Vec<Endpoint>, Failure> {
-        self.endpoints_by(&[("vpc-id", vpc.as_str()), ("service-name", service)]).await
+        self.endpoints_by(vec![filter("vpc-id", vpc.as_str()), filter("service-name", service)])
+            .await
     }
 
-    async fn endpoints_by(&self, filters: &[(&str, &str)]) -> Result<Vec<Endpoint>, Failure> {
-        let filters = filters
-            .iter()
-            .map(|(name, value)| Filter::builder().name(*name).values(*value).build())
-            .collect();
+    /// All endpoints that lead to one of `services`, in whatever VPC and state.
+    pub async fn endpoints_to_any(&self, services: Vec<String>) -> Result<Vec<Endpoint>, Failure> {
+        let by_service = Filter::builder().name("service-name").set_values(Some(services)).build();
+        self.endpoints_by(vec![by_service]).await
+    }
+
+    async fn endpoints_by(&self, filters: Vec<Filter>) -> Result<Vec<Endpoint>, Failure> {
         let mut pages = self
             .client
             .describe_vpc_endpoints()
@@ -110,12 +113,7 @@ impl Ec2 {
         &self,
         environment: Option<&Environment>,
     ) -> Result<Vec<Endpoint>, Failure> {
-        match environment {
-            Some(environment) => {
-                self.endpoints_by(&[(ENVIRONMENT_FILTER, &environment.arn())]).await
-            }
-            None => self.endpoints_by(&[("tag-key", tags::ENVIRONMENT)]).await,
-        }
+        self.endpoints_by(vec![made_for(environment)]).await
     }
 
     /// All groups, in whatever VPC, that were made for `environment`; for any if none is given.
@@ -123,13 +121,8 @@ impl Ec2 {
         &self,
         environment: Option<&Environment>,
     ) -> Result<Vec<OwnGroup>, Failure> {
-        let arn = environment.map(Environment::arn);
-        let by_environment = match &arn {
-            Some(arn) => (ENVIRONMENT_FILTER, arn.as_str()),
-            None => ("tag-key", tags::ENVIRONMENT),
-        };
-        let by_role = (ROLE_FILTER, tags::SECURITY_GROUP);
-        let groups = self.groups_by(&[by_environment, by_role]).await?;
+        let by_role = filter(ROLE_FILTER, tags::SECURITY_GROUP);
+        let groups = self.groups_by(vec![made_for(environment), by_role]).await?;
         let mut groups: Vec<OwnGroup> = groups.iter().filter_map(read_group).collect();
         groups.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(groups)
@@ -137,15 +130,12 @@ impl Ec2 {
 
     /// The groups of this name in the VPC: whether each is tagged as the environment's, and itself.
     pub async fn groups_named(&self, vpc: &VpcId, name: &str) -> Result<Vec<OwnGroup>, Failure> {
-        let groups = self.groups_by(&[("vpc-id", vpc.as_str()), ("group-name", name)]).await?;
+        let filters = vec![filter("vpc-id", vpc.as_str()), filter("group-name", name)];
+        let groups = self.groups_by(filters).await?;
         Ok(groups.iter().filter_map(read_group).collect())
     }
 
-    async fn groups_by(&self, filters: &[(&str, &str)]) -> Result<Vec<SecurityGroup>, Failure> {
-        let filters = filters
-            .iter()
-            .map(|(name, value)| Filter::builder().name(*name).values(*value).build())
-            .collect();
+    async fn groups_by(&self, filters: Vec<Filter>) -> Result<Vec<SecurityGroup>, Failure> {
         let mut pages = self
             .client
             .describe_security_groups()
@@ -362,6 +352,18 @@ impl Ec2 {
 
 const ENVIRONMENT_FILTER: &str = "tag:mwaa-vpc-endpoints/environment";
 const ROLE_FILTER: &str = "tag:mwaa-vpc-endpoints/role";
+
+fn filter(name: &str, value: &str) -> Filter {
+    Filter::builder().name(name).values(value).build()
+}
+
+/// What was made for `environment`; for any if none is given.
+fn made_for(environment: Option<&Environment>) -> Filter {
+    match environment {
+        Some(environment) => filter(ENVIRONMENT_FILTER, &environment.arn()),
+        None => filter("tag-key", tags::ENVIRONMENT),
+    }
+}
 
 /// Whether EC2 does not know an endpoint. Its error codes have both spellings (EC2 API, "Error codes").
 fn is_unknown_endpoint(code: Option<&str>) -> bool {

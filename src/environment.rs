@@ -130,11 +130,16 @@ impl Region {
         }
     }
 
+    /// The names that this Region's interface endpoint services for SQS can have.
+    pub fn sqs_services(&self) -> [String; 4] {
+        let named = |prefix, name| format!("{prefix}com.amazonaws.{self}.{name}");
+        [("", "sqs"), ("", "sqs-fips"), ("cn.", "sqs"), ("cn.", "sqs-fips")]
+            .map(|(prefix, name)| named(prefix, name))
+    }
+
     /// Whether `service` is one of this Region's interface endpoint services for SQS.
     pub fn is_sqs_service(&self, service: &str) -> bool {
-        ["com.amazonaws.", "cn.com.amazonaws."].iter().any(|prefix| {
-            ["sqs", "sqs-fips"].iter().any(|name| service == format!("{prefix}{self}.{name}"))
-        })
+        self.sqs_services().iter().any(|name| name == service)
     }
 }
 

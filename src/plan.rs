@@ -35,8 +35,6 @@ pub struct QueueStep {
     pub endpoint: String,
     /// Its service.
     pub service: String,
-    /// The queues that it must admit.
-    pub queues: BTreeSet<QueueArn>,
     /// What must happen to its policy.
     pub action: QueueAction,
     /// The statements that deny the environment its queue.
@@ -57,7 +55,7 @@ pub enum QueueAction {
     },
     /// An AWS service manages the endpoint, so it cannot be changed here.
     RequesterManaged {
-        /// Whether it admits the queues as it is.
+        /// Whether it admits the environment's queue as it is.
         admits: bool,
     },
     /// The policy cannot be written.
@@ -196,22 +194,29 @@ fn decide_queues(
     settings: &Settings,
     warnings: &mut Vec<Note>,
 ) -> Vec<QueueStep> {
-    let environment = &wanted.environment;
-    // What was lost to another writer of the policy comes back with the next environment's queue.
-    let alive = vpc.endpoints.iter().filter(|endpoint| endpoint.is_alive());
-    let (mut queues, unreadable) = vpc::tagged_queues(alive, &environment.region);
-    queues.extend(wanted.queue.clone());
-    for tag in unreadable {
-        warnings.push(Note::new(
-            format!("the tag {} holds no queue of this Region: {tag}", tags::QUEUE),
-            "correct the tag; it was left out of the SQS endpoint's policy",
-        ));
-    }
+    let (queues, notes) = queues_to_admit(wanted, &vpc.endpoints);
+    warnings.extend(notes);
     vpc.endpoints
         .iter()
-        .filter(|endpoint| endpoint.serves_sqs(&environment.region))
+        .filter(|endpoint| endpoint.serves_sqs(&wanted.environment.region))
         .map(|endpoint| decide_queue(endpoint, &queues, wanted, settings))
         .collect()
+}
+
+/// The queues that an SQS endpoint of the VPC with these `endpoints` must admit, and what somebody
+/// should know of them: the environment's queue, and those that our endpoints remember. So what was
+/// lost to another writer of the policy comes back with the next environment's queue.
+pub fn queues_to_admit(wanted: &Wanted, endpoints: &[Endpoint]) -> (BTreeSet<QueueArn>, Vec<Note>) {
+    let alive = endpoints.iter().filter(|endpoint| endpoint.is_alive());
+    let (mut queues, unreadable) = vpc::tagged_queues(alive, &wanted.environment.region);
+    queues.extend(wanted.queue.clone());
+    let note = |tag| {
+        Note::new(
+            format!("the tag {} holds no queue of this Region: {tag}", tags::QUEUE),
+            "correct the tag; it was left out of the SQS endpoint's policy",
+        )
+    };
+    (queues, unreadable.into_iter().map(note).collect())
 }
 
 fn decide_queue(
@@ -221,25 +226,21 @@ fn decide_queue(
     settings: &Settings,
 ) -> QueueStep {
     let policy = endpoint.policy.as_deref();
-    let admission = sqs_policy::admit(policy, queues, settings.organization.as_deref());
-    let action = match (endpoint.requester_managed, admission) {
-        (true, admission) => {
-            QueueAction::RequesterManaged { admits: admission == Ok(Admission::Given) }
+    let admit = |queues| sqs_policy::admit(policy, queues, settings.organization.as_deref());
+    let action = if endpoint.requester_managed {
+        let own = wanted.queue.iter().cloned().collect();
+        QueueAction::RequesterManaged { admits: admit(&own) == Ok(Admission::Given) }
+    } else {
+        match admit(queues) {
+            Ok(Admission::Given) => QueueAction::Keep,
+            Ok(Admission::Write { document, added }) => QueueAction::Write { document, added },
+            Err(problem) => QueueAction::Impossible(problem),
         }
-        (false, Ok(Admission::Given)) => QueueAction::Keep,
-        (false, Ok(Admission::Write { document, added })) => QueueAction::Write { document, added },
-        (false, Err(problem)) => QueueAction::Impossible(problem),
     };
     let blocks = wanted.queue.as_ref().map_or_else(Vec::new, |queue| {
         sqs_policy::blocks(policy, queue, &wanted.environment.account)
     });
-    QueueStep {
-        endpoint: endpoint.id.clone(),
-        service: endpoint.service.clone(),
-        queues: queues.clone(),
-        action,
-        blocks,
-    }
+    QueueStep { endpoint: endpoint.id.clone(), service: endpoint.service.clone(), action, blocks }
 }
 
 impl Plan {

@@ -1,7 +1,7 @@
 //! Look, decide, act: the one way through which every piece of work on an environment goes.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
@@ -16,7 +16,7 @@ use crate::plan::{self, Plan};
 use crate::removal::{self, Removal};
 use crate::report::{Done, Failure, Kind, Note, Outcome, Report};
 use crate::settings::{GroupChoice, Settings};
-use crate::vpc::{Seen, Subnet, Vpc};
+use crate::vpc::{Endpoint, Seen, Subnet, Vpc};
 
 /// What work on an environment needs beside the environment.
 #[derive(Clone, Copy, Debug)]
@@ -75,21 +75,35 @@ fn refusal(settings: &Settings, own: &AccountId, wanted: &Wanted) -> Option<Stri
 }
 
 /// An environment that waits: its subnets are named, and most often nothing of ours is there yet.
+///
+/// All that its work rests on can be asked for at once, before its VPC is known: its own endpoints by
+/// their tag, and others by the services that they lead to. Only what its neighbours need cannot, and
+/// is looked at last, when the policy is read back.
 async fn provide(context: &Context<'_>, wanted: &Wanted) -> Result<Report, Failure> {
-    let Context { ec2, settings, .. } = context;
+    let Context { ec2, settings, own, .. } = *context;
     let environment = &wanted.environment;
-    let (place, fate) =
-        tokio::join!(place(context, wanted, &wanted.subnets), fate(context, wanted));
+    let near = async { (near(ec2, wanted).await, Instant::now()) };
+    let may_keep_group = settings.groups == GroupChoice::Auto && own != Some(&environment.account);
+    let groups = async {
+        if may_keep_group { ec2.own_groups(Some(environment)).await } else { Ok(Vec::new()) }
+    };
+    let (place, fate, (near, seen_at), groups) =
+        tokio::join!(place(context, wanted, &wanted.subnets), fate(context, wanted), near, groups);
     let vpc = match admitted(context, wanted, place?)? {
         Ok(vpc) => vpc,
         Err(report) => return Ok(*report),
     };
-    let keeps_group = settings.groups == GroupChoice::Auto && environment.account != vpc.owner;
-    let groups = async {
-        if keeps_group { ec2.own_groups(Some(environment)).await } else { Ok(Vec::new()) }
-    };
-    let (endpoints, groups) = tokio::join!(ec2.endpoints(&vpc.id), groups);
-    let seen = Seen { endpoints: endpoints?, groups: groups? };
+    let mut seen = Seen { endpoints: near?, is_partial: true, groups: groups? };
+    if context.dry_run || seen_at.elapsed() > FRESH {
+        // A dry run tells of neighbours too; and a policy that somebody may have changed while MWAA
+        // took its time must not be written back.
+        seen.endpoints.retain(|endpoint| endpoint.vpc != vpc.id.as_str());
+        seen.endpoints.extend(ec2.endpoints(&vpc.id).await?);
+        seen.is_partial = false;
+    }
+    if environment.account == vpc.owner {
+        seen.groups.clear();
+    }
     match fate {
         Fate::Gone => Ok(nothing(wanted, Outcome::Ignored, EVENT_IS_LATE)),
         // The event is of an environment that had this name before.
@@ -97,6 +111,27 @@ async fn provide(context: &Context<'_>, wanted: &Wanted) -> Result<Report, Failu
         Fate::Unknown => serve(context, wanted, vpc, &seen, true).await,
         Fate::Silent => serve(context, wanted, vpc, &seen, false).await,
     }
+}
+
+/// How long a look may wait for the others before the work rests on it.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// The endpoints that the work on a waiting environment rests on, in whatever VPC: its own, those to
+/// its services, and those to SQS. An endpoint of its own that EC2 does not find by its tag yet is
+/// found by its service.
+async fn near(ec2: &Ec2, wanted: &Wanted) -> Result<Vec<Endpoint>, Failure> {
+    let environment = &wanted.environment;
+    let services = wanted.named.values().map(ToString::to_string);
+    let services = services.chain(environment.region.sqs_services()).collect();
+    let (own, others) =
+        tokio::join!(ec2.own_endpoints(Some(environment)), ec2.endpoints_to_any(services));
+    let mut endpoints = others?;
+    for endpoint in own? {
+        if !endpoints.iter().any(|seen| seen.id == endpoint.id) {
+            endpoints.push(endpoint);
+        }
+    }
+    Ok(endpoints)
 }
 
 /// How long the work on an event waits for MWAA's answer.
@@ -154,9 +189,17 @@ async fn follow(context: &Context<'_>, wanted: &Wanted) -> Result<Report, Failur
     let environment = &wanted.environment;
     let needs = matches!(wanted.purpose, Purpose::Extend | Purpose::Settle);
     let fate = async { if needs { fate(context, wanted).await } else { Fate::Unknown } };
-    let (own_endpoints, own_groups, fate) =
-        tokio::join!(ec2.own_endpoints(Some(environment)), ec2.own_groups(Some(environment)), fate);
-    let mut seen = Seen { endpoints: own_endpoints?, groups: own_groups? };
+    let names_subnets = !wanted.subnets.is_empty();
+    let named_place = async {
+        if names_subnets { Some(place(context, wanted, &wanted.subnets).await) } else { None }
+    };
+    let (own_endpoints, own_groups, fate, named_place) = tokio::join!(
+        ec2.own_endpoints(Some(environment)),
+        ec2.own_groups(Some(environment)),
+        fate,
+        named_place
+    );
+    let mut seen = Seen { endpoints: own_endpoints?, is_partial: true, groups: own_groups? };
     if wanted.customer_managed.is_none()
         && !seen.owns_anything(environment)
         && !matches!(wanted.purpose, Purpose::Remove | Purpose::Diagnose)
@@ -171,8 +214,11 @@ async fn follow(context: &Context<'_>, wanted: &Wanted) -> Result<Report, Failur
         Fate::Unknown => true,
         Fate::Silent => false,
     };
-    let subnets = subnets_of(wanted, &seen);
-    let vpc = match place(context, wanted, &subnets).await {
+    let place = match named_place {
+        Some(place) => place,
+        None => place(context, wanted, &subnets_of(wanted, &seen)).await,
+    };
+    let vpc = match place {
         // What AWS did not answer is asked again; the subnets of an environment that is gone may be
         // gone too.
         Err(failure) if failure.error.is_some() || wanted.purpose != Purpose::Remove => {
@@ -198,6 +244,7 @@ async fn follow(context: &Context<'_>, wanted: &Wanted) -> Result<Report, Failur
     for endpoints in join_all(vpcs.iter().map(|vpc| ec2.endpoints(vpc))).await {
         seen.endpoints.extend(endpoints?);
     }
+    seen.is_partial = false;
     match (wanted.purpose, vpc) {
         (Purpose::Remove, vpc) => {
             Ok(remove(context, wanted, vpc.as_ref().map(|vpc| &vpc.id), &seen).await)

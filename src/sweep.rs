@@ -213,6 +213,7 @@ pub async fn sweep(
                 })
                 .cloned()
                 .collect(),
+            is_partial: false,
             groups: seen_of(environment).groups,
         };
         let answer =
@@ -260,6 +261,7 @@ fn own_of(environment: &Environment, endpoints: &[Endpoint], groups: &[OwnGroup]
     let is_its = |tags| crate::tags::is_of(tags, environment);
     Seen {
         endpoints: endpoints.iter().filter(|e| is_its(&e.tags)).cloned().collect(),
+        is_partial: true,
         groups: groups.iter().filter(|g| is_its(&g.tags)).cloned().collect(),
     }
 }

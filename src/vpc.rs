@@ -9,7 +9,7 @@ use crate::report::Failure;
 use crate::security_group::OwnGroup;
 use crate::tags::{self, Tags};
 
-/// A VPC with its owner, the environment's subnets, all endpoints, and what is ours of its groups.
+/// A VPC with its owner, the environment's subnets, its endpoints, and what is ours of its groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vpc {
     /// The VPC's id.
@@ -18,8 +18,10 @@ pub struct Vpc {
     pub owner: AccountId,
     /// The environment's subnets, in the event's order.
     pub subnets: Vec<Subnet>,
-    /// All endpoints, in whatever state.
+    /// Its endpoints, in whatever state: all of them unless it [is partial](Self::is_partial).
     pub endpoints: Vec<Endpoint>,
+    /// Whether some endpoints are not here, as in [`Seen::is_partial`].
+    pub is_partial: bool,
     /// The groups that were made for the environment; the one in use comes first.
     pub own_groups: Vec<OwnGroup>,
 }
@@ -112,8 +114,12 @@ impl Endpoint {
 /// What EC2 showed of an environment's surroundings, in one look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// All endpoints of the VPCs that matter, in whatever state.
+    /// Endpoints, in whatever state: all of the VPCs that matter, unless it
+    /// [is partial](Self::is_partial).
     pub endpoints: Vec<Endpoint>,
+    /// Whether endpoints of the environment's neighbours are missing, whose queues SQS endpoints must
+    /// admit too.
+    pub is_partial: bool,
     /// The groups that were made for the environment.
     pub groups: Vec<OwnGroup>,
 }
@@ -214,6 +220,7 @@ impl Vpc {
             owner: first.owner.clone(),
             subnets,
             endpoints: Vec::new(),
+            is_partial: true,
             own_groups: Vec::new(),
         })
     }
@@ -222,6 +229,7 @@ impl Vpc {
     pub fn with(mut self, seen: &Seen) -> Self {
         let here = |vpc: &str| vpc == self.id.as_str();
         self.endpoints = seen.endpoints.iter().filter(|e| here(&e.vpc)).cloned().collect();
+        self.is_partial = seen.is_partial;
         self.own_groups = seen.groups.iter().filter(|g| here(g.vpc.as_str())).cloned().collect();
         self
     }

@@ -565,22 +565,64 @@ async fn a_requester_managed_sqs_endpoint_is_reported_and_not_modified() {
     assert!(!double.take_calls(true).contains(&"ModifyVpcEndpoint".to_owned()));
 }
 
-#[tokio::test]
-async fn a_queue_lost_to_another_writer_comes_back() {
-    let double = vpc();
-    deliver(&double, &private()).await.unwrap();
-    double.world().endpoint("vpce-sqs").policy = Some(BLOG_POLICY.into());
-    let other = "arn:aws:sqs:us-east-1:555555555555:airflow-celery-2";
+const OTHER_QUEUE: &str = "arn:aws:sqs:us-east-1:555555555555:airflow-celery-2";
+
+/// The event of another environment in the VPC.
+fn neighbours(double: &Double) -> Value {
     let mut event = private();
     event["detail"]["name"] = json!("other");
-    event["detail"]["celeryExecutorQueue"] = json!(other);
+    event["detail"]["celeryExecutorQueue"] = json!(OTHER_QUEUE);
     for role in ["database", "webserver"] {
         let service = service(&format!("{role}2"));
         double.world().services.insert(service.clone());
         event["detail"][format!("{role}VpcEndpointService")] = json!(service);
     }
-    deliver(&double, &event).await.unwrap();
-    assert_eq!(listed(&double, "vpce-sqs"), [QUEUE, other]);
+    event
+}
+
+/// Takes the neighbour's queue out of an SQS endpoint's policy.
+fn lose_neighbours_queue(endpoint: &mut Endpoint) {
+    let policy = endpoint.policy.take().unwrap().replace(OTHER_QUEUE, &format!("{OTHER_QUEUE}-x"));
+    endpoint.policy = Some(policy);
+}
+
+#[tokio::test]
+async fn a_queue_lost_to_another_writer_comes_back() {
+    let double = vpc();
+    deliver(&double, &private()).await.unwrap();
+    double.world().endpoint("vpce-sqs").policy = Some(BLOG_POLICY.into());
+    let other = neighbours(&double);
+    deliver(&double, &other).await.unwrap();
+    assert_eq!(listed(&double, "vpce-sqs"), [QUEUE, OTHER_QUEUE]);
+}
+
+#[tokio::test]
+async fn a_neighbours_queue_comes_back_with_an_event_that_changes_nothing_else() {
+    let double = vpc();
+    let other = neighbours(&double);
+    deliver(&double, &other).await.unwrap();
+    deliver(&double, &private()).await.unwrap();
+    lose_neighbours_queue(double.world().endpoint("vpce-sqs"));
+    assert!(!listed(&double, "vpce-sqs").contains(&OTHER_QUEUE.to_owned()));
+    double.take_calls(true);
+    let report = deliver(&double, &private()).await.unwrap();
+    assert_eq!(double.take_calls(true), ["ModifyVpcEndpoint"]);
+    assert!(listed(&double, "vpce-sqs").contains(&OTHER_QUEUE.to_owned()));
+    let sqs = of_kind(&report, Kind::SqsEndpoint);
+    assert_eq!(sqs.outcome, Done::Updated);
+    assert!(sqs.detail.contains(OTHER_QUEUE), "{}", sqs.detail);
+}
+
+#[tokio::test]
+async fn a_neighbours_queue_that_is_lost_again_and_again_is_told_and_fails_nothing() {
+    let double = vpc();
+    let other = neighbours(&double);
+    deliver(&double, &other).await.unwrap();
+    double.world().other_writer = Some(lose_neighbours_queue);
+    let report = deliver(&double, &private()).await.unwrap();
+    let warnings: Vec<&str> = report.warnings.iter().map(|note| note.message.as_str()).collect();
+    assert!(warnings.iter().any(|w| w.contains(OTHER_QUEUE)), "{warnings:?}");
+    assert!(listed(&double, "vpce-sqs").contains(&QUEUE.to_owned()));
 }
 
 #[tokio::test]
@@ -913,15 +955,169 @@ async fn all_pages_are_read() {
     assert_eq!(listed(&double, "vpce-last-sqs"), [QUEUE]);
 }
 
+/// What a delivery asks, round trip by round trip.
+async fn rounds(double: &Double, event: &Value, variables: &[(&str, &str)]) -> Vec<Vec<String>> {
+    {
+        let mut world = double.world();
+        (world.page, world.latency) = (None, Duration::from_millis(20));
+    }
+    double.take_rounds();
+    let mut function = function(double, 1, settings(variables));
+    function.mwaa = Some(double.mwaa(1));
+    deliver_to(&function, event).await.unwrap();
+    double.take_rounds()
+}
+
+/// Tells MWAA of the environment of an event.
+fn known_to_mwaa(double: &Double, event: &Value) {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let detail = &event["detail"];
+    let groups = detail["networkConfiguration"]["securityGroupIds"].as_array().unwrap();
+    let environment = double::Environment {
+        account: text(&event["account"]),
+        name: text(&detail["name"]),
+        status: text(&detail["status"]),
+        database: text(&detail["databaseVpcEndpointService"]),
+        webserver: text(&detail["webserverVpcEndpointService"]),
+        mode: text(&detail["webserverAccessMode"]),
+        queue: text(&detail["celeryExecutorQueue"]),
+        groups: groups.iter().map(text).collect(),
+        before: None,
+    };
+    let key = (environment.account.clone(), environment.name.clone());
+    double.world().environments.insert(key, environment);
+}
+
+const ROLE: [(&str, &str); 1] = [("READER_ROLE", "mwaa-vpc-endpoints-reader-us-east-1")];
+
 /// Round trips are what a user waits for: their number and the calls in them stay as they are.
 #[tokio::test]
-async fn an_environment_that_is_right_costs_two_calls() {
+async fn an_environment_takes_three_round_trips() {
     let double = vpc();
+    known_to_mwaa(&double, &private());
+    assert_eq!(
+        rounds(&double, &private(), &[]).await,
+        [
+            vec![
+                "DescribeSubnets",
+                "DescribeVpcEndpoints",
+                "DescribeVpcEndpoints",
+                "GetEnvironment"
+            ],
+            vec!["CreateVpcEndpoint", "CreateVpcEndpoint", "ModifyVpcEndpoint"],
+            vec!["DescribeVpcEndpoints"],
+        ]
+    );
+}
+
+/// What somebody does to a policy while MWAA takes its time to answer must survive.
+#[tokio::test]
+async fn a_policy_is_looked_at_again_after_a_slow_answer_of_mwaa() {
+    let double = vpc();
+    known_to_mwaa(&double, &private());
+    double.world().latency_of_mwaa = Duration::from_millis(900);
+    let foreign = r#"{"Statement":[{"Sid":"New","Effect":"Allow","Principal":"*","Action":"sqs:ListQueues","Resource":"*"}]}"#;
+    let edit = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        double.world().endpoint("vpce-sqs").policy = Some(foreign.into());
+    };
+    let event = private();
+    let (rounds, ()) = tokio::join!(rounds(&double, &event, &[]), edit);
+    assert_eq!(rounds[1], ["DescribeVpcEndpoints"], "{rounds:?}");
+    assert_eq!(rounds.len(), 4, "{rounds:?}");
+    let policy = policy(&double, "vpce-sqs");
+    let statements = policy["Statement"].as_array().unwrap();
+    assert!(statements.iter().any(|statement| statement["Sid"] == json!("New")), "{policy}");
+    assert_eq!(listed(&double, "vpce-sqs"), [QUEUE]);
+}
+
+#[tokio::test]
+async fn an_environment_that_is_right_takes_two_round_trips_and_no_write() {
+    const LOOK: [&str; 3] = ["DescribeSubnets", "DescribeVpcEndpoints", "DescribeVpcEndpoints"];
+    let again = async |event: Value, variables: &[(&str, &str)]| {
+        let double = vpc();
+        known_to_mwaa(&double, &event);
+        deliver_with(&double, &event, variables).await.unwrap();
+        rounds(&double, &event, variables).await
+    };
+    let last = vec!["DescribeVpcEndpoints"];
+    let first = [&LOOK[..], &["GetEnvironment"]].concat();
+    assert_eq!(again(private(), &[]).await, [first, last.clone()]);
+    let first = [&["DescribeSecurityGroups"], &LOOK[..]].concat();
+    assert_eq!(again(participants(), &[]).await, [first, last.clone()]);
+    // The role in the participant's account is taken on once an hour.
+    let first = [&["AssumeRole", "DescribeSecurityGroups"], &LOOK[..]].concat();
+    assert_eq!(again(participants(), &ROLE).await, [first, vec!["GetEnvironment"], last]);
+}
+
+/// An event of an environment that is gone: its services are unknown, and nothing remembers its
+/// queue.
+#[tokio::test]
+async fn a_queue_let_through_for_nothing_is_taken_back_even_if_it_cannot_be_read_back() {
+    let lookups = |double: &Double| {
+        let calls = double.take_calls(false);
+        let looks = calls.iter().enumerate().filter(|(_, call)| *call == "DescribeVpcEndpoints");
+        looks.map(|(at, _)| at).collect::<Vec<_>>()
+    };
+    let late = || {
+        let double = vpc();
+        let mut world = double.world();
+        world.page = None;
+        world.services.clear();
+        drop(world);
+        double
+    };
+    let double = late();
+    deliver_to(&function(&double, 1, Settings::default()), &private()).await.unwrap_err();
+    let read_back = lookups(&double)[2];
+    assert_eq!(listed(&double, "vpce-sqs"), Vec::<String>::new());
+
+    let double = late();
+    double.world().faults.insert(read_back, Fault::Refused(503, "RequestLimitExceeded"));
+    deliver_to(&function(&double, 1, Settings::default()), &private()).await.unwrap_err();
+    let writes = double.take_calls(true).iter().filter(|call| *call == "ModifyVpcEndpoint").count();
+    assert_eq!(writes, 2);
+    assert_eq!(listed(&double, "vpce-sqs"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_environment_that_is_available_and_right_takes_two_round_trips_and_no_write() {
+    let double = vpc();
+    known_to_mwaa(&double, &private());
     deliver(&double, &private()).await.unwrap();
-    double.world().page = None;
-    double.take_calls(false);
-    deliver(&double, &private()).await.unwrap();
-    assert_eq!(double.take_calls(false), ["DescribeSubnets", "DescribeVpcEndpoints"]);
+    let available = event(OWNER, "AVAILABLE", "PRIVATE_ONLY");
+    assert_eq!(
+        rounds(&double, &available, &[]).await,
+        [
+            vec![
+                "DescribeSecurityGroups",
+                "DescribeSubnets",
+                "DescribeVpcEndpoints",
+                "GetEnvironment"
+            ],
+            vec!["DescribeVpcEndpoints"],
+        ]
+    );
+}
+
+/// Its group, the group's rules and the endpoints that carry it depend on each other.
+#[tokio::test]
+async fn a_participants_environment_takes_two_round_trips_more_at_most() {
+    let double = vpc();
+    known_to_mwaa(&double, &participants());
+    let first = rounds(&double, &participants(), &ROLE).await;
+    assert_eq!(first.len(), 5, "{first:?}");
+    let calls: Vec<&str> = first.iter().flatten().map(String::as_str).collect();
+    let of = |action: &str| calls.iter().filter(|call| **call == action).count();
+    assert_eq!(of("CreateSecurityGroup"), 1);
+    assert_eq!(of("AuthorizeSecurityGroupIngress"), 1);
+    assert_eq!(of("CreateVpcEndpoint"), 2);
+    assert_eq!(calls.len(), 12, "{first:?}");
+
+    // Where MWAA may not be asked, nothing waits for its answer.
+    let double = vpc();
+    let alone = rounds(&double, &participants(), &[]).await;
+    assert_eq!(alone.len(), 4, "{alone:?}");
 }
 
 #[tokio::test]

@@ -117,6 +117,8 @@ pub enum Fault {
 pub struct Call {
     pub action: String,
     pub parameters: BTreeMap<String, String>,
+    /// Which round trip it belongs to: one more than the latest that was answered when it was made.
+    pub round: usize,
 }
 
 /// What EC2 knows.
@@ -129,6 +131,13 @@ pub struct World {
     pub services: BTreeSet<String>,
     /// Every call, in order.
     pub calls: Vec<Call>,
+    /// How long an answer takes. With any time at all, calls that do not wait for each other are
+    /// made before the first of them is answered.
+    pub latency: std::time::Duration,
+    /// How long MWAA's answers take at least.
+    pub latency_of_mwaa: std::time::Duration,
+    /// The latest round trip that was answered.
+    pub answered: usize,
     /// The state that new endpoints are in.
     pub new_state: Option<String>,
     /// How many descriptions do not show a new endpoint.
@@ -219,6 +228,19 @@ impl Double {
         };
         let names = calls.into_iter().map(|call| call.action);
         names.filter(|name| !mutating || !reads(name)).collect()
+    }
+
+    /// The names of the calls since the last time, by the round trip that they belong to; within
+    /// one, sorted.
+    pub fn take_rounds(&self) -> Vec<Vec<String>> {
+        let mut world = self.world();
+        world.answered = 0;
+        let mut rounds: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for call in std::mem::take(&mut world.calls) {
+            rounds.entry(call.round).or_default().push(call.action);
+        }
+        rounds.values_mut().for_each(|calls| calls.sort());
+        rounds.into_values().collect()
     }
 
     /// MWAA, STS among it, with an SDK client that speaks to this double.
@@ -324,12 +346,29 @@ impl HttpConnector for Double {
                 .collect();
         let (uri, caller) = (request.uri().to_owned(), mwaa::caller(&request));
         HttpConnectorFuture::new(async move {
+            let (latency, round) = {
+                let world = double.world();
+                let is_ec2 = parameters.contains_key("Action");
+                let least = if is_ec2 { Default::default() } else { world.latency_of_mwaa };
+                (world.latency.max(least), world.answered + 1)
+            };
             // Lets deliveries that run at the same time take turns, call by call.
             tokio::task::yield_now().await;
-            let answer = if parameters.contains_key("Action") {
-                double.world().answer(parameters)
-            } else {
-                double.world().answer_mwaa(&uri, &caller)
+            if !latency.is_zero() {
+                tokio::time::sleep(latency).await;
+            }
+            let answer = {
+                let mut world = double.world();
+                let answer = if parameters.contains_key("Action") {
+                    world.answer(parameters)
+                } else {
+                    world.answer_mwaa(&uri, &caller)
+                };
+                world.answered = world.answered.max(round);
+                if let Some(call) = world.calls.last_mut() {
+                    call.round = round;
+                }
+                answer
             };
             tokio::task::yield_now().await;
             answer
@@ -550,7 +589,7 @@ impl World {
             self.deleting.remove(&id);
             self.endpoint(&id).state = "deleted".into();
         }
-        self.calls.push(Call { action: action.clone(), parameters: parameters.clone() });
+        self.calls.push(Call { action: action.clone(), parameters: parameters.clone(), round: 0 });
         let fault = self.fault(index, &action);
         match fault {
             Some(Fault::Refused(status, code)) => {

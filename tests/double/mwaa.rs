@@ -122,7 +122,7 @@ impl World {
         let name = path.split("/environments").nth(1).unwrap_or_default().trim_matches('/');
         let action = if name.is_empty() { "ListEnvironments" } else { "GetEnvironment" };
         let index = self.calls.len();
-        self.calls.push(Call { action: action.into(), parameters: Default::default() });
+        self.calls.push(Call { action: action.into(), parameters: Default::default(), round: 0 });
         let error = |status: u16, code: &str| {
             let mut answer = response(status, json!({"message": "m"}).to_string());
             answer.headers_mut().insert("x-amzn-errortype", code.to_owned());
