@@ -23,24 +23,25 @@ export PATH := $(TOOLS)/bin:$(PATH)
 # What sam builds for; the same value as the template's parameter Architecture. `make run` and `make test` execute what
 # they build, so they build for this machine.
 ARCH ?= x86_64
-run test bench rust-tests python-tests clippy: ARCH = $(patsubst aarch64,arm64,$(shell uname -m))
+run test bench python-tests: ARCH = $(patsubst aarch64,arm64,$(shell uname -m))
 
-# One build serves all: the binary that is deployed and every test executable come from one command, in one profile,
-# because the EC2 client takes minutes to compile. So the tests exercise the very code that is deployed. `cargo test` is
-# not used: it links with the system's linker and not with zig's, which for cargo is another build of everything. For
-# the same reason `cargo lambda` may add no flags of its own (--disable-optimizations): Cargo.toml says it all.
-# zig links against the glibc of Amazon Linux 2023, however new this machine's may be.
-BUILD = cargo lambda build --release --disable-optimizations --all-targets \
-	$(if $(filter arm64,$(ARCH)),--arm64,--x86-64)
+# Two builds, since the EC2 client takes minutes to compile and what makes the function small makes it slow to link:
+# `build` makes what is deployed, which `make run`, `make bench` and the tests over the wire execute; `build-tests` makes
+# the Rust tests, in Cargo's own dev profile, which a plain `cargo test` and the linter share.
+#
+# zig links against the glibc of Amazon Linux 2023, however new this machine's may be. `cargo lambda` may add no flags
+# of its own (--disable-optimizations): Cargo.toml says it all.
+BUILD = cargo lambda build --release --disable-optimizations $(if $(filter arm64,$(ARCH)),--arm64,--x86-64)
 BOOTSTRAP = $(CARGO_TARGET_DIR)/lambda/mwaa-vpc-endpoints/bootstrap
-# Cargo's messages on the build, which name the test executables.
+BUILD_TESTS = cargo build --all-targets
+# Cargo's messages on that, which name the test executables.
 MESSAGES = $(CARGO_TARGET_DIR)/build-messages.json
 
 TEMPLATES := $(wildcard template.yaml participant.yaml)
 export SAM_CLI_TELEMETRY := 0
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test bench replay build clean format rust-tests python-tests clippy cfn-lint sam-validate linux tools \
+.PHONY: help run test bench replay build build-tests clean format rust-tests python-tests clippy cfn-lint sam-validate linux tools \
 	sam build-MwaaVpcEndpointsFunction
 .DEFAULT_GOAL := help
 
@@ -56,7 +57,7 @@ run: linux build  ## Watch the function at work in an emulated AWS
 
 test: linux tools sam  ## Check everything
 	@$(TOOLS)/bin/python tools/steps.py $(MAKE) ARCH=$(ARCH) -- \
-		format cfn-lint sam-validate build! clippy rust-tests python-tests
+		format cfn-lint sam-validate build-tests! clippy rust-tests build! python-tests
 
 # tools/replay.py says which variables it reads; make hands those of its command line on.
 replay: tools  ## Hand environment ENV to the deployed function (DRY_RUN=1: to be told what it would do)
@@ -67,23 +68,25 @@ bench: linux build  ## Measure it beside a plain boto3 handler
 	@$(PYTHON) tools/venv.py $(BENCH) tools/requirements-bench.txt
 	@$(BENCH)/bin/python tools/bench/bench.py $(BOOTSTRAP) docs
 
-build: tools  ## Compile what is deployed, and its tests
+build: tools  ## Compile what is deployed
+	@[ -e $(BOOTSTRAP) ] || echo 'The first build compiles the EC2 client, which takes several minutes.'
+	@$(BUILD)
+
+build-tests: rust  ## Compile the Rust tests
 	@mkdir -p $(CARGO_TARGET_DIR)
-	@[ -e $(MESSAGES) ] || echo 'The first build compiles the EC2 client, which takes several minutes.'
-	@$(BUILD) --message-format json-render-diagnostics > $(MESSAGES)
+	@[ -e $(MESSAGES) ] || echo 'The first build of the tests compiles the EC2 client once more.'
+	@$(BUILD_TESTS) --message-format json-render-diagnostics > $(MESSAGES)
 
 format:  ## Check that the Rust code is formatted
 	@cargo fmt --check
 
 # `cargo clippy` is `cargo check` with clippy-driver instead of rustc, and would check the EC2 client once more for that.
-# Set as the wrapper of a build, clippy-driver sees this package only, and all else comes from the build before. What it
-# compiles is kept apart, since it optimizes less. A lint is an error, so cargo never takes it for done and it is
-# reported every time.
-clippy: tools  ## Lint the Rust code
-	@RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__ \
-		$(BUILD) --lambda-dir $(CARGO_TARGET_DIR)/clippy
+# Set as the wrapper of a build, clippy-driver sees this package only, and all else comes from the build before. A lint
+# is an error, so cargo never takes it for done and it is reported every time.
+clippy: build-tests  ## Lint the Rust code
+	@RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__ $(BUILD_TESTS)
 
-rust-tests: build  ## Run the unit, property and fault tests
+rust-tests: tools build-tests  ## Run the unit, property and fault tests
 	@$(TOOLS)/bin/python tools/rust_tests.py $(MESSAGES)
 
 python-tests: export FUNCTION_BINARY = $(BOOTSTRAP)

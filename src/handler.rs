@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound, Utc};
+use futures_util::future::BoxFuture;
 use lambda_runtime::Diagnostic;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -138,17 +139,22 @@ impl From<InvocationError> for Diagnostic {
 impl Function {
     /// Handles one payload.
     ///
+    /// The future is boxed, so that all that it does is compiled once, here, and not once more
+    /// wherever it is awaited.
+    ///
     /// # Errors
     ///
     /// An [`InvocationError`] for whatever should be tried again or looked at.
-    pub async fn handle(
-        &self,
+    pub fn handle<'a>(
+        &'a self,
         payload: Value,
-        invocation: Invocation<'_>,
-    ) -> Result<Answer, InvocationError> {
-        let result = self.work(payload, invocation).await;
-        log(&result);
-        result
+        invocation: Invocation<'a>,
+    ) -> BoxFuture<'a, Result<Answer, InvocationError>> {
+        Box::pin(async move {
+            let result = self.work(payload, invocation).await;
+            log(&result);
+            result
+        })
     }
 
     async fn work(
