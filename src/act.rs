@@ -804,19 +804,25 @@ async fn queue(
             resource.detail = format!("{id} admits the queue");
         }
         QueueAction::Keep | QueueAction::Write { .. } => {
-            match settle(ec2, settings, wanted, vpc, step, &mut written).await {
-                Ok(told) => notes = told,
+            let writes = match settle(ec2, settings, wanted, vpc, step, &mut written).await {
+                Ok((writes, told)) => {
+                    notes = told;
+                    writes
+                }
                 Err(failure) => {
                     return Queued { resource: resource.failed(failure), notes, written };
                 }
-            }
+            };
             let names: Vec<&str> = written.iter().map(|queue| queue.as_str()).collect();
-            if names.is_empty() {
+            if writes == 0 {
                 resource.detail = format!("{id} admits the queue");
             } else {
                 resource.outcome = Done::Updated;
-                resource.detail =
-                    format!("added {} to statement {} of {id}", names.join(", "), sqs_policy::SID);
+                resource.detail = if names.is_empty() {
+                    format!("brought statement {} of {id} up to date", sqs_policy::SID)
+                } else {
+                    format!("added {} to statement {} of {id}", names.join(", "), sqs_policy::SID)
+                };
             }
         }
         QueueAction::RequesterManaged { admits } => {
@@ -853,7 +859,7 @@ const BLOCK_REMEDY: &str = "except the environment's queue from the statement (a
 /// Writes the policy, if it must be, until a look at the whole VPC shows that it admits all queues:
 /// ModifyVpcEndpoint replaces all of it and cannot tell that another writer was faster, and what the
 /// neighbours need may not have been seen before. The queues that were added join `written`, whatever
-/// comes after. Returns what somebody should know.
+/// comes after. Returns the number of writes, and what somebody should know.
 ///
 /// Of the queues that it cannot let through only the environment's own is a failure: each of the
 /// others is seen to by its own deliveries, and by the sweep.
@@ -864,7 +870,7 @@ async fn settle(
     vpc: &Vpc,
     step: &QueueStep,
     written: &mut BTreeSet<QueueArn>,
-) -> Result<Vec<Note>, Failure> {
+) -> Result<(usize, Vec<Note>), Failure> {
     let id = &step.endpoint;
     let failure = |why: String, remedy: &str| {
         Failure::new(format!("writing the policy of endpoint {id}"), why, remedy)
@@ -894,11 +900,11 @@ async fn settle(
         let (queues, mut notes) = plan::queues_to_admit(wanted, &endpoints);
         let policy = endpoint.policy.as_deref();
         next = match sqs_policy::admit(policy, &queues, organization) {
-            Ok(Admission::Given) => return Ok(notes),
+            Ok(Admission::Given) => return Ok((writes, notes)),
             Ok(Admission::Write { document, added }) if writes < TRIES => Some((document, added)),
             Ok(Admission::Write { added, .. }) => {
-                let is_own = |queue: &QueueArn| wanted.queue.as_ref() == Some(queue);
-                if added.iter().any(is_own) {
+                let own = wanted.queue.iter().cloned().collect();
+                if sqs_policy::admit(policy, &own, organization) != Ok(Admission::Given) {
                     return Err(failure(
                         format!("the queue was missing from it after {TRIES} writes: {FASTER}"),
                         "see that no other tool manages this policy, or that it leaves the statement alone; the next delivery tries again",
@@ -912,7 +918,7 @@ async fn settle(
                     ),
                     "their deliveries, or the next sweep, put them back",
                 ));
-                return Ok(notes);
+                return Ok((writes, notes));
             }
             Err(problem) => {
                 let own = wanted.queue.iter().cloned().collect();
@@ -923,7 +929,7 @@ async fn settle(
                     format!("{id} admits the queue, but not all of other environments: {problem}"),
                     problem.remedy(),
                 ));
-                return Ok(notes);
+                return Ok((writes, notes));
             }
         };
     }

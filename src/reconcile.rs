@@ -82,12 +82,12 @@ fn refusal(settings: &Settings, own: &AccountId, wanted: &Wanted) -> Option<Stri
 async fn provide(context: &Context<'_>, wanted: &Wanted) -> Result<Report, Failure> {
     let Context { ec2, settings, own, .. } = *context;
     let environment = &wanted.environment;
-    let near = async { (near(ec2, wanted).await, Instant::now()) };
+    let near = async { (Instant::now(), near(ec2, wanted).await) };
     let may_keep_group = settings.groups == GroupChoice::Auto && own != Some(&environment.account);
     let groups = async {
         if may_keep_group { ec2.own_groups(Some(environment)).await } else { Ok(Vec::new()) }
     };
-    let (place, fate, (near, seen_at), groups) =
+    let (place, fate, (seen_at, near), groups) =
         tokio::join!(place(context, wanted, &wanted.subnets), fate(context, wanted), near, groups);
     let vpc = match admitted(context, wanted, place?)? {
         Ok(vpc) => vpc,
@@ -113,7 +113,7 @@ async fn provide(context: &Context<'_>, wanted: &Wanted) -> Result<Report, Failu
     }
 }
 
-/// How long a look may wait for the others before the work rests on it.
+/// How old a look may be when the work begins that rests on it.
 const FRESH: Duration = Duration::from_millis(500);
 
 /// The endpoints that the work on a waiting environment rests on, in whatever VPC: its own, those to

@@ -614,6 +614,25 @@ async fn a_neighbours_queue_comes_back_with_an_event_that_changes_nothing_else()
 }
 
 #[tokio::test]
+async fn a_change_of_the_organization_alone_is_told_as_a_change() {
+    let double = vpc();
+    deliver(&double, &private()).await.unwrap();
+    let changed = [("PRINCIPAL_ORG_ID", "o-a1b2c3d4e5")];
+    let report = deliver_with(&double, &private(), &changed).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Changed);
+    assert_eq!(of_kind(&report, Kind::SqsEndpoint).outcome, Done::Updated);
+    assert!(policy(&double, "vpce-sqs").to_string().contains("o-a1b2c3d4e5"));
+
+    // Behind another organization's condition the own queue is not let through.
+    double.world().other_writer = Some(|endpoint| {
+        let policy = endpoint.policy.take().unwrap().replace("o-b1b2c3d4e5", "o-c1b2c3d4e5");
+        endpoint.policy = Some(policy);
+    });
+    let lost = [("PRINCIPAL_ORG_ID", "o-b1b2c3d4e5")];
+    failed_report(deliver_with(&double, &private(), &lost).await);
+}
+
+#[tokio::test]
 async fn a_neighbours_queue_that_is_lost_again_and_again_is_told_and_fails_nothing() {
     let double = vpc();
     let other = neighbours(&double);
