@@ -41,8 +41,8 @@ TEMPLATES := $(wildcard template.yaml participant.yaml)
 export SAM_CLI_TELEMETRY := 0
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test bench replay build build-tests clean format rust-tests python-tests clippy cfn-lint sam-validate linux tools \
-	sam build-MwaaVpcEndpointsFunction
+.PHONY: help run test bench replay build build-tests clean format rust-tests python-tests clippy cfn-lint sam-validate \
+	linux tools sam build-MwaaVpcEndpointsFunction
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made

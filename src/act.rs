@@ -875,7 +875,10 @@ async fn settle(
     let failure = |why: String, remedy: &str| {
         Failure::new(format!("writing the policy of endpoint {id}"), why, remedy)
     };
-    let organization = settings.organization.as_deref();
+    let admit = |policy: Option<&str>, queues: &BTreeSet<QueueArn>| {
+        sqs_policy::admit(policy, queues, settings.organization.as_deref())
+    };
+    let own: BTreeSet<QueueArn> = wanted.queue.iter().cloned().collect();
     let mut writes = 0;
     let mut next = match &step.action {
         QueueAction::Write { document, added } => Some((document.clone(), added.clone())),
@@ -899,17 +902,17 @@ async fn settle(
         };
         let (queues, mut notes) = plan::queues_to_admit(wanted, &endpoints);
         let policy = endpoint.policy.as_deref();
-        next = match sqs_policy::admit(policy, &queues, organization) {
+        let lacks_own = || admit(policy, &own) != Ok(Admission::Given);
+        next = match admit(policy, &queues) {
             Ok(Admission::Given) => return Ok((writes, notes)),
             Ok(Admission::Write { document, added }) if writes < TRIES => Some((document, added)),
+            Ok(Admission::Write { .. }) if lacks_own() => {
+                return Err(failure(
+                    format!("the queue was missing from it after {TRIES} writes: {FASTER}"),
+                    "see that no other tool manages this policy, or that it leaves the statement alone; the next delivery tries again",
+                ));
+            }
             Ok(Admission::Write { added, .. }) => {
-                let own = wanted.queue.iter().cloned().collect();
-                if sqs_policy::admit(policy, &own, organization) != Ok(Admission::Given) {
-                    return Err(failure(
-                        format!("the queue was missing from it after {TRIES} writes: {FASTER}"),
-                        "see that no other tool manages this policy, or that it leaves the statement alone; the next delivery tries again",
-                    ));
-                }
                 let names: Vec<&str> = added.iter().map(QueueArn::as_str).collect();
                 notes.push(Note::new(
                     format!(
@@ -920,11 +923,10 @@ async fn settle(
                 ));
                 return Ok((writes, notes));
             }
+            Err(problem) if lacks_own() => {
+                return Err(failure(problem.to_string(), &problem.remedy()));
+            }
             Err(problem) => {
-                let own = wanted.queue.iter().cloned().collect();
-                if sqs_policy::admit(policy, &own, organization) != Ok(Admission::Given) {
-                    return Err(failure(problem.to_string(), &problem.remedy()));
-                }
                 notes.push(Note::new(
                     format!("{id} admits the queue, but not all of other environments: {problem}"),
                     problem.remedy(),
