@@ -257,6 +257,8 @@ class Iam:
         if operator == "Null":
             return (sent is None) == (wanted == ["true"])
         for_all = operator.startswith("ForAllValues:")
+        # What IAM does with a plain operator on a list is not documented, so no template may rest on it.
+        assert for_all or not isinstance(sent, list), f"{operator} on a list of values: {sent}"
         operator = operator.removeprefix("ForAllValues:")
         if operator.endswith("IfExists"):
             if sent is None:

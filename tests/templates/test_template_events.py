@@ -110,7 +110,7 @@ def forwarded(moto, stack, event):
 
 
 def admitted(iam, owner, bus_arn, event, organization):
-    context = {"events:source": [event["source"]], "events:detail-type": event["detail-type"]}
+    context = {"events:source": [event["source"]], "events:detail-type": [event["detail-type"]]}
     if organization:
         context["aws:PrincipalOrgID"] = organization
     return any(

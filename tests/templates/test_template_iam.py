@@ -145,6 +145,7 @@ def reference_findings(document):
                     findings.append(f"{action}: resource {resource}")
                 elif resource != "*" and not types_of(action, resource):
                     findings.append(f"{action}: no resource of type {resource}")
+            findings.extend(f"{action}: {misuse}" for misuse in misused_lists(s))
             for operator, keys in s.get("Condition", {}).items():
                 for key in keys:
                     if (action, key) in UNLISTED and operator.endswith("IfExists"):
@@ -167,6 +168,22 @@ def reference_findings(document):
             if facts["required"] and t not in covered:
                 findings.append(f"{action}: its {t} is not covered")
     return findings
+
+
+def misused_lists(statement):
+    """The conditions that use a key which holds a list without saying for all or for any of its values."""
+    return [
+        f"{operator} on {key}"
+        for operator, keys in statement.get("Condition", {}).items()
+        for key in keys
+        if operator != "Null" and not operator.startswith(("ForAllValues:", "ForAnyValue:")) and is_list(key)
+    ]
+
+
+def is_list(key):
+    """Whether the service authorization reference has `key` as a list of values."""
+    known = get_service_prefix_data(key.partition(":")[0]).get("conditions", {})
+    return known.get(key, {}).get("type", "").startswith("ArrayOf")
 
 
 def test_resources_and_condition_keys_are_those_of_the_reference(stack):
@@ -200,6 +217,12 @@ def test_the_explained_key_is_still_unlisted():
         ),
         ("ec2:CreateVpcEndpoint", "arn:aws:ec2:us-east-1:111122223333:vpc-endpoint/*", {}, "its vpc is not covered"),
         ("ec2:*", "*", {}, "a wildcard"),
+        (
+            "events:PutEvents",
+            "arn:aws:events:us-east-1:111122223333:event-bus/default",
+            {"StringEquals": {"events:detail-type": "MWAA Environment Status Change"}},
+            "StringEquals on events:detail-type",
+        ),
     ],
 )
 def test_a_wrong_statement_would_be_found(action, resource, condition, finding):
@@ -505,10 +528,13 @@ def test_what_is_not_ours_stays_as_it_is(calls_of):
         assert not calls.update_tags(kind, [])
 
 
-def test_of_sqs_endpoints_only_the_policy_is_changed(calls_of):
+def test_policies_can_be_written_whatever_attributes_ec2_sends_with_the_call(calls_of):
     calls = calls_of()
-    assert not calls.change_policy(**{"ec2:Attribute/PrivateDnsEnabled": "false"})
-    assert not calls.change_policy(**{"ec2:Attribute/ResetPolicy": "true"})
+    assert calls.change_policy(**{"ec2:Attribute/PrivateDnsEnabled": "false", "ec2:Attribute/ResetPolicy": "false"})
+
+
+def test_of_other_services_endpoints_no_policy_is_changed_where_ec2_tells_the_service(calls_of):
+    calls = calls_of()
     if calls.sends_service:
         assert not calls.change_policy("com.amazonaws.us-east-1.ecr.api")
         assert not calls.change_policy("com.amazonaws.eu-west-1.sqs")
@@ -606,7 +632,7 @@ ORGANIZATION = "o-abcdefghij"
 PUT = {
     "aws:PrincipalOrgID": ORGANIZATION,
     "events:source": ["aws.airflow"],
-    "events:detail-type": "MWAA Environment Status Change",
+    "events:detail-type": ["MWAA Environment Status Change"],
 }
 
 
@@ -635,12 +661,15 @@ def test_the_bus_admits_participants_mwaa_events_and_nothing_else(render, iam, b
     assert not admits(**{"events:source": ["aws.ec2"]})
     assert not admits(**{"events:source": ["aws.airflow", "aws.ec2"]})
     assert not admits(**{"events:source": None})
-    assert not admits(**{"events:detail-type": "EC2 Instance State-change Notification"})
+    assert not admits(**{"events:detail-type": ["EC2 Instance State-change Notification"]})
+    assert not admits(**{"events:detail-type": [*PUT["events:detail-type"], "EC2 Instance State-change Notification"]})
     assert not admits(**{"events:detail-type": None})
     assert not admits(action="events:PutRule")
     assert not admits(resource=f"arn:aws:events:us-east-1:{OWNER}:event-bus/other")
     keys = {k for condition in statement["Condition"].values() for k in condition} - {"aws:PrincipalOrgID"}
     assert keys <= set(of_action("events:PutEvents")["resource_types"][""]["condition_keys"])
+    assert all(statement["Condition"].values()), "an operator without keys"
+    assert not misused_lists(statement)
 
 
 def test_only_the_templates_rules_may_use_the_queue_for_undelivered_events(stack, iam):
