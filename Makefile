@@ -30,10 +30,10 @@ run test bench python-tests: ARCH = $(patsubst aarch64,arm64,$(shell uname -m))
 # the Rust tests, in Cargo's own dev profile, which a plain `cargo test` and the linter share.
 #
 # zig links against the glibc of Amazon Linux 2023, however new this machine's may be. `cargo lambda` may add no flags
-# of its own (--disable-optimizations): Cargo.toml says it all.
-BUILD = cargo lambda build --release --disable-optimizations $(if $(filter arm64,$(ARCH)),--arm64,--x86-64)
+# of its own (--disable-optimizations): Cargo.toml says it all. Nor is it built from other versions than Cargo.lock's.
+BUILD = cargo lambda build --locked --release --disable-optimizations $(if $(filter arm64,$(ARCH)),--arm64,--x86-64)
 BOOTSTRAP = $(CARGO_TARGET_DIR)/lambda/mwaa-vpc-endpoints/bootstrap
-BUILD_TESTS = cargo build --all-targets
+BUILD_TESTS = cargo build --locked --all-targets
 # Cargo's messages on that, which name the test executables.
 MESSAGES = $(CARGO_TARGET_DIR)/build-messages.json
 
