@@ -1,6 +1,7 @@
 # Build, run and test. Needs Rust, Python 3 and make; all else is installed into $(VENV), in this folder.
 #
 #   make run      see the function at work in a private VPC of an emulated AWS
+#   make watch    let `cargo lambda invoke` run it there, and compile it again after each change
 #   make test     check everything
 #   make bench    measure it beside a plain boto3 handler
 #   make replay   hand an environment that waits already to the deployed function
@@ -31,7 +32,7 @@ run test bench python-tests: ARCH = $(patsubst aarch64,arm64,$(shell uname -m))
 #
 # zig links against the glibc of Amazon Linux 2023, however new this machine's may be. `cargo lambda` may add no flags
 # of its own (--disable-optimizations): Cargo.toml says it all. Nor is it built from other versions than Cargo.lock's.
-BUILD = cargo lambda build --locked --release --disable-optimizations $(if $(filter arm64,$(ARCH)),--arm64,--x86-64)
+BUILD = cargo lambda build --locked --release --no-default-features --disable-optimizations $(if $(filter arm64,$(ARCH)),--arm64,--x86-64)
 BOOTSTRAP = $(CARGO_TARGET_DIR)/lambda/mwaa-vpc-endpoints/bootstrap
 BUILD_TESTS = cargo build --locked --all-targets
 # Cargo's messages on that, which name the test executables.
@@ -41,8 +42,8 @@ TEMPLATES := $(wildcard template.yaml participant.yaml)
 export SAM_CLI_TELEMETRY := 0
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test bench replay build build-tests clean format rust-tests python-tests clippy cfn-lint sam-validate \
-	linux tools sam build-MwaaVpcEndpointsFunction
+.PHONY: help run watch test bench replay build build-tests clean format rust-tests python-tests clippy cfn-lint \
+	sam-validate linux tools sam build-MwaaVpcEndpointsFunction
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -55,6 +56,10 @@ help:  ## Say what can be made
 run: linux build  ## Watch the function at work in an emulated AWS
 	@$(TOOLS)/bin/python tools/demo.py $(BOOTSTRAP)
 
+# PORT=… says where `cargo lambda invoke` finds it.
+watch: linux tools  ## Serve `cargo lambda invoke`, in an emulated AWS (PORT=9000)
+	@$(TOOLS)/bin/python tools/watch.py
+
 test: linux tools sam  ## Check everything
 	@$(TOOLS)/bin/python tools/steps.py $(MAKE) ARCH=$(ARCH) -- \
 		format cfn-lint sam-validate build-tests! clippy rust-tests build! python-tests
@@ -63,7 +68,8 @@ test: linux tools sam  ## Check everything
 replay: tools  ## Hand environment ENV to the deployed function (DRY_RUN=1: to be told what it would do)
 	@$(TOOLS)/bin/python tools/replay.py
 
-# docs/bench.json and docs/bench.svg are made again. ROUNDS=… says how often everything is measured.
+# docs/bench.json and docs/bench.svg are made again. ROUNDS=… says how often everything is measured. AGAINST=… names the
+# bootstrap of another build, with which this one is compared instead.
 bench: linux build  ## Measure it beside a plain boto3 handler
 	@$(PYTHON) tools/venv.py $(BENCH) tools/requirements-bench.txt
 	@$(BENCH)/bin/python tools/bench/bench.py $(BOOTSTRAP) docs
@@ -89,8 +95,10 @@ clippy: build-tests  ## Lint the Rust code
 rust-tests: tools build-tests  ## Run the unit, property and fault tests
 	@$(TOOLS)/bin/python tools/rust_tests.py $(MESSAGES)
 
+# LAPTOP_BINARY has what only a person's machine needs, as a plain `cargo lambda watch` runs it.
 python-tests: export FUNCTION_BINARY = $(BOOTSTRAP)
-python-tests: build  ## Run the deployed binary against an emulated AWS, and check the templates
+python-tests: export LAPTOP_BINARY = $(CARGO_TARGET_DIR)/debug/mwaa-vpc-endpoints
+python-tests: build build-tests  ## Run the deployed binary against an emulated AWS, and check the templates
 	@$(TOOLS)/bin/python -m pytest -q -p no:cacheprovider tests \
 		$(if $(RESULTS),--junitxml $(RESULTS)/python.xml)
 

@@ -2,10 +2,12 @@
 //! project's types, and each error says what was being done, what EC2 answered and what helps.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::types::{
     self as ec2, Filter, IpAddressType, IpPermission, IpRange, Ipv6Range, PrefixListId,
     ResourceType, SecurityGroup, Tag, TagSpecification, UserIdGroupPair, VpcEndpoint,
@@ -47,7 +49,7 @@ impl Ec2 {
         let ids: Vec<String> = ids.iter().map(SubnetId::to_string).collect();
         let answer = self.client.describe_subnets().set_subnet_ids(Some(ids.clone())).send().await;
         let what = format!("looking at subnets {}", ids.join(", "));
-        let answer = answer.map_err(|e| failure("DescribeSubnets", &what, e))?;
+        let answer = answer.map_err(|e| failure("DescribeSubnets", &what, &e))?;
         answer.subnets().iter().map(|subnet| read_subnet(subnet, &what)).collect()
     }
 
@@ -59,7 +61,7 @@ impl Ec2 {
             .build();
         let what = "looking at the environment's subnets";
         let answer = self.client.describe_subnets().filters(filter).send().await;
-        let answer = answer.map_err(|e| failure("DescribeSubnets", what, e))?;
+        let answer = answer.map_err(|e| failure("DescribeSubnets", what, &e))?;
         answer.subnets().iter().map(|subnet| read_subnet(subnet, what)).collect()
     }
 
@@ -91,7 +93,7 @@ impl Ec2 {
         let mut endpoints = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| {
-                failure("DescribeVpcEndpoints", "looking at the VPC's endpoints", e)
+                failure("DescribeVpcEndpoints", "looking at the VPC's endpoints", &e)
             })?;
             endpoints.extend(page.vpc_endpoints().iter().map(read_endpoint));
         }
@@ -102,7 +104,7 @@ impl Ec2 {
     pub async fn policy(&self, endpoint: &str) -> Result<Option<String>, Failure> {
         let answer = self.client.describe_vpc_endpoints().vpc_endpoint_ids(endpoint).send().await;
         let answer = answer.map_err(|e| {
-            failure("DescribeVpcEndpoints", &format!("reading the policy of {endpoint}"), e)
+            failure("DescribeVpcEndpoints", &format!("reading the policy of {endpoint}"), &e)
         })?;
         Ok(answer.vpc_endpoints().first().and_then(|e| e.policy_document()).map(str::to_owned))
     }
@@ -146,7 +148,7 @@ impl Ec2 {
         let mut groups = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| {
-                failure("DescribeSecurityGroups", "looking for the environment's group", e)
+                failure("DescribeSecurityGroups", "looking for the environment's group", &e)
             })?;
             groups.extend(page.security_groups().iter().cloned());
         }
@@ -171,7 +173,7 @@ impl Ec2 {
             .map_err(|e| {
                 let what =
                     format!("taking rules off security group {group} ({})", names.join(", "));
-                failure("RevokeSecurityGroupIngress", &what, e)
+                failure("RevokeSecurityGroupIngress", &what, &e)
             })?;
         Ok(())
     }
@@ -183,7 +185,7 @@ impl Ec2 {
             Ok(_) => Ok(()),
             Err(e) => {
                 let what = format!("deleting security group {group}");
-                let failure = failure("DeleteSecurityGroup", &what, e);
+                let failure = failure("DeleteSecurityGroup", &what, &e);
                 if is_unknown_group(&failure) { Ok(()) } else { Err(failure) }
             }
         }
@@ -198,7 +200,7 @@ impl Ec2 {
             .send()
             .await
             .map_err(|e| {
-                failure("ModifyVpcEndpoint", &format!("taking groups off endpoint {id}"), e)
+                failure("ModifyVpcEndpoint", &format!("taking groups off endpoint {id}"), &e)
             })?;
         Ok(())
     }
@@ -215,7 +217,7 @@ impl Ec2 {
             .tag_specifications(tag_specification(ResourceType::SecurityGroup, &step.tags))
             .send()
             .await
-            .map_err(|e| failure("CreateSecurityGroup", &what, e))?;
+            .map_err(|e| failure("CreateSecurityGroup", &what, &e))?;
         GroupId::parse(answer.group_id().unwrap_or_default()).map_err(|e| {
             Failure::new(what, format!("EC2's answer: {e}"), "look at the group by hand")
         })
@@ -238,7 +240,7 @@ impl Ec2 {
             .await
             .map_err(|e| {
                 let what = format!("adding rules to security group {group} ({})", names.join(", "));
-                failure("AuthorizeSecurityGroupIngress", &what, e)
+                failure("AuthorizeSecurityGroupIngress", &what, &e)
             })?;
         Ok(())
     }
@@ -265,7 +267,7 @@ impl Ec2 {
             .client_token(token)
             .send()
             .await
-            .map_err(|e| failure("CreateVpcEndpoint", &what, e))?;
+            .map_err(|e| failure("CreateVpcEndpoint", &what, &e))?;
         answer.vpc_endpoint().map(read_endpoint).ok_or_else(|| {
             Failure::new(what, "EC2's answer names no endpoint", "look at the VPC's endpoints")
         })
@@ -287,7 +289,7 @@ impl Ec2 {
             .send()
             .await
             .map_err(|e| {
-                failure("ModifyVpcEndpoint", &format!("adding what endpoint {id} lacks"), e)
+                failure("ModifyVpcEndpoint", &format!("adding what endpoint {id} lacks"), &e)
             })?;
         Ok(())
     }
@@ -301,7 +303,7 @@ impl Ec2 {
             .send()
             .await
             .map_err(|e| {
-                failure("ModifyVpcEndpoint", &format!("writing the policy of endpoint {id}"), e)
+                failure("ModifyVpcEndpoint", &format!("writing the policy of endpoint {id}"), &e)
             })?;
         Ok(())
     }
@@ -319,7 +321,7 @@ impl Ec2 {
         let unsuccessful = match answer {
             Ok(answer) => answer.unsuccessful.unwrap_or_default(),
             Err(e) if is_unknown_endpoint(e.code()) => return Ok(()),
-            Err(e) => return Err(failure("DeleteVpcEndpoints", &what, e)),
+            Err(e) => return Err(failure("DeleteVpcEndpoints", &what, &e)),
         };
         // The call answers 200 even where it deleted nothing (EC2 API, `DeleteVpcEndpoints`).
         let errors = unsuccessful.iter().filter_map(|item| item.error());
@@ -344,7 +346,7 @@ impl Ec2 {
             .send()
             .await
             .map_err(|e| {
-                failure("CreateTags", &format!("updating the tags of {}", list.join(", ")), e)
+                failure("CreateTags", &format!("updating the tags of {}", list.join(", ")), &e)
             })?;
         Ok(())
     }
@@ -507,17 +509,49 @@ fn permission(rule: &Rule, environment: &Environment) -> IpPermission {
 }
 
 /// An SDK error as a failure.
-pub(crate) fn failure<E>(call: &str, what: &str, error: SdkError<E>) -> Failure
+pub(crate) fn failure<E>(call: &str, what: &str, error: &SdkError<E>) -> Failure
 where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    SdkError<E>: std::error::Error,
+    E: ProvideErrorMetadata + Error + 'static,
+    SdkError<E>: Error,
 {
     let code = error.code().map(str::to_owned);
     let message = match error.message() {
         Some(message) => message.to_owned(),
-        None => DisplayErrorContext(&error).to_string(),
+        None => causes(error),
     };
-    answered(call, what, code, message)
+    let mut failure = answered(call, what, code, message);
+    if failure.remedy.is_none() && has_no_credentials(error) {
+        failure.remedy = Some(NO_CREDENTIALS.to_owned());
+    }
+    failure
+}
+
+/// What stands in the way where the credentials could not be had.
+const NO_CREDENTIALS: &str = "on Lambda the credentials are the role's; anywhere else set AWS_PROFILE to a profile of the account that owns the VPC, and sign in (`aws sso login`) if it says so: `aws sts get-caller-identity` must work";
+
+/// An error and its causes, as far as each says more than the one before. As text for people: what
+/// errors say for debugging shows the Rust values that they are made of.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in causes_of(error) {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+    }
+    text
+}
+
+/// The causes of an error, the nearest first.
+pub(crate) fn causes_of<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause: &&'a (dyn Error + 'static)| (**cause).source())
+}
+
+fn has_no_credentials(error: &(dyn Error + 'static)) -> bool {
+    causes_of(error).any(|cause| cause.is::<CredentialsError>())
 }
 
 fn answered(call: &str, what: &str, code: Option<String>, message: String) -> Failure {
@@ -530,7 +564,7 @@ fn answered(call: &str, what: &str, code: Option<String>, message: String) -> Fa
 fn remedy(call: &str, code: &str) -> Option<String> {
     let text = match code {
         "AccessDenied" | "AccessDeniedException"
-            if matches!(call, "ListEnvironments" | "GetEnvironment") =>
+            if matches!(call, "ListEnvironments" | "GetEnvironment" | "AssumeRole") =>
         {
             "in this account: deploy the template again; in a participant's: deploy participant.yaml there with the reader role, which lets this function's role ask"
         }

@@ -23,7 +23,7 @@ async fn main() -> Result<(), Error> {
         .with_target(false)
         .init();
 
-    let config = aws::config(|name| env::var(name).ok());
+    let config = aws::config().await;
     let function = &Function {
         ec2: Ec2::new(aws_sdk_ec2::Client::new(&config)),
         settings: Settings::read(|name| env::var(name).ok()),

@@ -2,19 +2,21 @@
 //! the function take on a role for it.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::Mutex;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
 use aws_sdk_mwaa::Client;
-use aws_sdk_mwaa::error::SdkError;
+use aws_sdk_mwaa::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_mwaa::operation::get_environment::{GetEnvironmentError, GetEnvironmentOutput};
 use aws_sdk_mwaa::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_types::SdkConfig;
 use serde_json::{Value, json};
 
-use crate::ec2::failure;
+use crate::ec2::{causes_of, failure};
 use crate::environment::{AccountId, Environment, Region};
 use crate::report::Failure;
 
@@ -135,7 +137,7 @@ impl Asking<'_> {
         let mut names = Vec::new();
         while let Some(page) = pages.next().await {
             let what = format!("asking for the environments of account {account}");
-            let page = page.map_err(|e| named(failure("ListEnvironments", &what, e)))?;
+            let page = page.map_err(|e| asking_failed("ListEnvironments", &what, &e))?;
             names.extend(page.environments);
         }
         Ok(names)
@@ -154,24 +156,23 @@ impl Asking<'_> {
             Err(error) if is_not_found(&error) => Ok(None),
             Err(error) => {
                 let what = format!("asking MWAA about {}", environment.arn());
-                Err(named(failure("GetEnvironment", &what, error)))
+                Err(asking_failed("GetEnvironment", &what, &error))
             }
         }
     }
 }
 
-/// A failure to take on the participant's role comes without a code, somewhere in the message.
-fn named(mut failure: Failure) -> Failure {
-    if let Some(error) = &mut failure.error
-        && error.code.is_none()
-        && error.message.contains(ACCESS_DENIED)
-    {
-        error.code = Some(ACCESS_DENIED.to_owned());
+/// A failure to ask, which may have been one to take on the participant's role for it.
+fn asking_failed<E>(call: &str, what: &str, error: &SdkError<E>) -> Failure
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let role = causes_of(error).find_map(|it| it.downcast_ref::<SdkError<AssumeRoleError>>());
+    match role {
+        Some(error) => failure("AssumeRole", what, error),
+        None => failure(call, what, error),
     }
-    failure
 }
-
-const ACCESS_DENIED: &str = "AccessDenied";
 
 /// The proof that an environment is gone. Everything else (access denied, a time-out, a throttle) is
 /// none.

@@ -20,6 +20,7 @@ import logging
 import os
 import pathlib
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ import sys
 import tempfile
 import threading
 import time
+import unittest.mock
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
@@ -45,6 +47,7 @@ REGION = "us-east-1"
 OWNER, PARTICIPANT = "111122223333", "210987654321"  # the accounts of the sample events
 AIRFLOW = f"http://airflow.{REGION}.amazonaws.com"  # the SDKs put "api." before it
 SQS = f"com.amazonaws.{REGION}.sqs"
+LOOKS = ("Describe", "Get", "List", "AssumeRole")  # how calls begin that change nothing
 QUEUE_ACTIONS = [
     "sqs:ChangeMessageVisibility",
     "sqs:DeleteMessage",
@@ -61,16 +64,19 @@ _running = set()
 _libc = ctypes.CDLL(None)
 
 
-def start(command, env, log):
-    """A child process in a process group of its own, so that Ctrl-C reaches it only through us."""
-    with open(log, "wb") as output:
+def start(command, env, log=None):
+    """A child process in a process group of its own, so that Ctrl-C reaches it only through us.
+
+    Without a file for its log it writes to where we write.
+    """
+    with open(log, "wb") if log else contextlib.nullcontext() as output:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if log else None,
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )
@@ -90,6 +96,33 @@ def stop(process):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     _running.discard(process)
+
+
+def adopt_orphans():
+    """Lets Linux give us the children of a process of ours that ends, so `stop_tree` finds them."""
+    pr_set_child_subreaper = 36
+    _libc.prctl(pr_set_child_subreaper, 1)
+
+
+def stop_tree():
+    """Ends all that descends from us, in sessions of its own too, where `stop` misses it."""
+    while doomed := _descendants():
+        for pid in doomed:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-1, 0)
+
+
+def _descendants():
+    parents = {}
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended since
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {os.getpid()}
 
 
 @atexit.register
@@ -127,9 +160,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def listening(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def listening(port, address="127.0.0.1"):
+    try:
+        socket.create_connection((address, port)).close()
+    except OSError:
+        return False
+    return True
 
 
 # The wire ------------------------------------------------------------------------------------
@@ -166,7 +202,12 @@ class Proxy:
     """An HTTP server that passes each request on, writes down AWS's calls and injects faults."""
 
     def __init__(
-        self, port, request=lambda headers: headers, answer=lambda headers: headers, hosts=None
+        self,
+        port,
+        request=lambda headers: headers,
+        answer=lambda headers, content: headers,
+        hosts=None,
+        address="127.0.0.1",
     ):
         """Passes on to a port, with headers as `request` and `answer` make them.
 
@@ -174,9 +215,10 @@ class Proxy:
         answer of method, path, headers and body.
         """
         self.calls, self.faults = [], []
+        self.on_call = lambda call: None
         self._request_headers, self._answer_headers = request, answer
         self.hosts = hosts or {}
-        self._upstream = port
+        self._upstream = address, port
         self._lock = threading.Lock()
         proxy = self
 
@@ -223,24 +265,38 @@ class Proxy:
         with self._lock:
             self.calls.append(call)
             struck = [fault for fault in self.faults if fault.strikes(call.action)]
+        self.on_call(call)
         if struck and not struck[0].after:
             return _break(request, struck[0])
         if url.netloc:
             answer = self._host(url.hostname)(request.command, path, request.headers, body)
             return _break(request, struck[0]) if struck else _answer(request, *answer)
-        upstream = http.client.HTTPConnection("127.0.0.1", self._upstream)
+        upstream = http.client.HTTPConnection(*self._upstream)
         with contextlib.closing(upstream):
             headers = self._request_headers(_end_to_end(request.headers))
             upstream.request(request.command, request.path, body, headers)
+            if not _still_waits(request.connection, upstream.sock):
+                request.close_connection = True
+                return
             answer = upstream.getresponse()
             content = answer.read()
         if struck:
             return _break(request, struck[0])
-        _answer(request, answer.status, self._answer_headers(_end_to_end(answer.headers)), content)
+        headers = self._answer_headers(_end_to_end(answer.headers), content)
+        _answer(request, answer.status, headers, content)
 
     def _host(self, name):
         known = (answer for part, answer in self.hosts.items() if part in name.split("."))
         return next(known, lambda *_: (502, {}, f"{name} is not emulated".encode()))
+
+
+def _still_waits(client, upstream):
+    """Whether the client is still there when the answer comes.
+
+    A function that has ended was waiting for its next event, which must go to the one after it.
+    """
+    readable, _, _ = select.select([client, upstream], [], [])
+    return upstream in readable or client.recv(1, socket.MSG_PEEK) != b""
 
 
 def _call(path, body):
@@ -320,6 +376,13 @@ def account_of(headers):
     return OWNER if key == "testing" else get_account_id_from(key)
 
 
+def _given(maker, id):
+    """Lets moto, which makes ids itself, in this process, make this one, if there is one."""
+    if id is None:
+        return contextlib.nullcontext()
+    return unittest.mock.patch(f"moto.ec2.models.{maker}", return_value=id)
+
+
 class Aws:
     """moto, and `mwaa` beside it, as the AWS that the function talks to, through a `proxy`."""
 
@@ -373,18 +436,20 @@ class Aws:
         subnets = [self.subnet(id, f"{cidr}.{n}.0/24", zone) for n, zone in ((20, "a"), (21, "b"))]
         return Vpc(id, subnets, self.group(id))
 
-    def subnet(self, vpc_id, cidr, zone):
-        made = self.ec2.create_subnet(
-            VpcId=vpc_id, CidrBlock=cidr, AvailabilityZone=f"{REGION}{zone}"
-        )
+    def subnet(self, vpc_id, cidr, zone, id=None):
+        with _given("subnets.random_subnet_id", id):
+            made = self.ec2.create_subnet(
+                VpcId=vpc_id, CidrBlock=cidr, AvailabilityZone=f"{REGION}{zone}"
+            )
         return made["Subnet"]["SubnetId"]
 
-    def group(self, vpc_id, name="airflow", account=OWNER):
+    def group(self, vpc_id, name="airflow", account=OWNER, id=None):
         """A security group; a participant's lies in a VPC of its own, since moto shares none."""
         ec2 = self.client("ec2", account)
         if account != OWNER:
             vpc_id = ec2.create_vpc(CidrBlock="10.192.0.0/16")["Vpc"]["VpcId"]
-        made = ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc_id)
+        with _given("security_groups.random_security_group_id", id):
+            made = ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc_id)
         return made["GroupId"]
 
     def endpoint(self, vpc, service=SQS, policy=None, subnets=None, **tags):
@@ -404,33 +469,37 @@ class Aws:
         return self.ec2.create_vpc_endpoint(**wanted)["VpcEndpoint"]["VpcEndpointId"]
 
     def snapshot(self, vpc):
-        """All that the function could change in a VPC, comparable and readable."""
-        inside = [{"Name": "vpc-id", "Values": [vpc.id]}]
-        endpoints = self.ec2.describe_vpc_endpoints(Filters=inside)["VpcEndpoints"]
-        groups = self.ec2.describe_security_groups(Filters=inside)["SecurityGroups"]
-        return Snapshot(
-            {
-                endpoint["VpcEndpointId"]: {
-                    "service": endpoint["ServiceName"],
-                    "state": endpoint["State"],
-                    "subnets": sorted(endpoint["SubnetIds"]),
-                    "groups": sorted(it["GroupId"] for it in endpoint.get("Groups", [])),
-                    "tags": _tags(endpoint),
-                    "policy": json.loads(endpoint["PolicyDocument"]),
-                }
-                for endpoint in endpoints
-            },
-            {
-                group["GroupId"]: {
-                    "name": group["GroupName"],
-                    "description": group["Description"],
-                    "tags": _tags(group),
-                    "rules": sorted(_rules(group["IpPermissions"])),
-                    "outbound": sorted(_rules(group["IpPermissionsEgress"])),
-                }
-                for group in groups
-            },
-        )
+        return snapshot(self.ec2, vpc.id)
+
+
+def snapshot(ec2, vpc_id):
+    """All that the function could change in a VPC, comparable and readable."""
+    inside = [{"Name": "vpc-id", "Values": [vpc_id]}]
+    endpoints = ec2.describe_vpc_endpoints(Filters=inside)["VpcEndpoints"]
+    groups = ec2.describe_security_groups(Filters=inside)["SecurityGroups"]
+    return Snapshot(
+        {
+            endpoint["VpcEndpointId"]: {
+                "service": endpoint["ServiceName"],
+                "state": endpoint["State"],
+                "subnets": sorted(endpoint["SubnetIds"]),
+                "groups": sorted(it["GroupId"] for it in endpoint.get("Groups", [])),
+                "tags": _tags(endpoint),
+                "policy": json.loads(endpoint["PolicyDocument"]),
+            }
+            for endpoint in endpoints
+        },
+        {
+            group["GroupId"]: {
+                "name": group["GroupName"],
+                "description": group["Description"],
+                "tags": _tags(group),
+                "rules": sorted(_rules(group["IpPermissions"])),
+                "outbound": sorted(_rules(group["IpPermissionsEgress"])),
+            }
+            for group in groups
+        },
+    )
 
 
 @dataclass
@@ -511,8 +580,7 @@ class Answer:
     @property
     def changes(self):
         """The calls that change something, in order."""
-        looks = ("Describe", "Get", "List", "AssumeRole")
-        return [action for action in self.actions if not action.startswith(looks)]
+        return [action for action in self.actions if not action.startswith(LOOKS)]
 
 
 class Lambda:
@@ -545,48 +613,20 @@ class Lambda:
         stack.callback(stop, emulator)
         wait_until(lambda: listening(self._port), emulator, log, "cargo lambda watch")
 
-        runtime = Proxy(self._port, answer=self._as_lambda)
+        runtime = Proxy(
+            self._port,
+            answer=lambda headers, _: as_lambda(headers, self._account, self._seconds),
+        )
         stack.callback(runtime.close)
         self._log = folder / "function.log"
         self._process = function = start([self._binary], self._environment(runtime.port), self._log)
         stack.callback(stop, function)
         wait_until(lambda: runtime.calls, function, self._log, "the function")
 
-    def _as_lambda(self, headers):
-        """The headers of an invocation as Lambda has them.
-
-        Lambda names the invoked function by its ARN, and the end of its time as milliseconds since
-        1970. The emulator does neither.
-        """
-        arn, deadline = "lambda-runtime-invoked-function-arn", "lambda-runtime-deadline-ms"
-        names = {name.lower() for name in headers}
-        if arn not in names:
-            return headers
-        end = round((time.time() + self._seconds) * 1000)
-        known = {deadline: str(end)}
-        if self._account:
-            known[arn] = f"arn:aws:lambda:{REGION}:{self._account}:function:mwaa-vpc-endpoints"
-        return {name: value for name, value in headers.items() if name.lower() not in known} | known
-
     def _environment(self, port):
-        return {
-            "AWS_LAMBDA_RUNTIME_API": f"http://127.0.0.1:{port}/.rt",
-            "AWS_LAMBDA_FUNCTION_NAME": "_",
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
-            "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/mwaa-vpc-endpoints",
-            "AWS_LAMBDA_LOG_STREAM_NAME": "local",
-            "AWS_LAMBDA_LOG_FORMAT": "JSON",
-            "AWS_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._aws.proxy.port}",
-            # The SDK asks MWAA at a host whose name begins with "api.", which no address allows.
-            "AWS_ENDPOINT_URL_MWAA": AIRFLOW,
-            "HTTP_PROXY": f"http://127.0.0.1:{self._aws.proxy.port}",
-            "NO_PROXY": "127.0.0.1",
-            **self._env,
-        }
+        """The function's variables; a setting that is None leaves one out."""
+        variables = {**variables_on_lambda(self._aws, port), **self._env}
+        return {name: value for name, value in variables.items() if value is not None}
 
     def deliver(self, event):
         """Invokes the function with an event: a value, or bytes as they are."""
@@ -616,6 +656,44 @@ class Lambda:
             connection.request("POST", "/2015-03-31/functions/_/invocations", payload)
             answer = connection.getresponse()
             return answer.status, answer.read()
+
+
+def as_lambda(headers, account=OWNER, seconds=120):
+    """The headers of an invocation as Lambda has them.
+
+    Lambda names the invoked function by its ARN, and the end of its time as milliseconds since
+    1970. The emulator does neither.
+    """
+    arn, deadline = "lambda-runtime-invoked-function-arn", "lambda-runtime-deadline-ms"
+    names = {name.lower() for name in headers}
+    if arn not in names:
+        return headers
+    end = round((time.time() + seconds) * 1000)
+    known = {deadline: str(end)}
+    if account:
+        known[arn] = f"arn:aws:lambda:{REGION}:{account}:function:mwaa-vpc-endpoints"
+    return {name: value for name, value in headers.items() if name.lower() not in known} | known
+
+
+def variables_on_lambda(aws, port):
+    """What Lambda sets, with a Runtime API on a port, and what leads to the emulated AWS."""
+    return {
+        "AWS_LAMBDA_RUNTIME_API": f"http://127.0.0.1:{port}/.rt",
+        "AWS_LAMBDA_FUNCTION_NAME": "_",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/mwaa-vpc-endpoints",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "local",
+        "AWS_LAMBDA_LOG_FORMAT": "JSON",
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{aws.proxy.port}",
+        # The SDK asks MWAA at a host whose name begins with "api.", which no address allows.
+        "AWS_ENDPOINT_URL_MWAA": AIRFLOW,
+        "HTTP_PROXY": f"http://127.0.0.1:{aws.proxy.port}",
+        "NO_PROXY": "127.0.0.1",
+    }
 
 
 # Events --------------------------------------------------------------------------------------

@@ -33,8 +33,8 @@ class Mwaa:
             f":environment/{detail['name']}",
             "CreatedAt": time.time() - 3600,
             "EndpointManagement": "CUSTOMER",
-            **{_capital(key): value for key, value in detail.items()},
-            "NetworkConfiguration": {_capital(key): value for key, value in network.items()},
+            **{capital(key): value for key, value in detail.items()},
+            "NetworkConfiguration": {capital(key): value for key, value in network.items()},
         }
         self._environments[event["account"], detail["name"]] = told
         return told
@@ -81,5 +81,5 @@ def refuse(status, code, message):
     return status, headers, json.dumps({"message": message}).encode()
 
 
-def _capital(name):
+def capital(name):
     return name[0].upper() + name[1:]

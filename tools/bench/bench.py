@@ -3,6 +3,9 @@
 Both run under the same emulator of the Lambda Runtime API and against the same emulator of EC2, one
 after the other in each round, so that whatever else the machine does befalls both. The figures are
 printed, and go to `bench.json` and `bench.svg` in FOLDER. ROUNDS=… sets the number of rounds.
+
+With AGAINST=… the function is measured in turns with another build of it instead, and only what a
+process takes is printed.
 """
 
 import asyncio
@@ -39,25 +42,17 @@ EMULATORS = "emulators"
 
 
 class Bench:
-    def __init__(self, binary, rounds, folder):
-        self.binary, self.rounds, self.folder = os.path.abspath(binary), rounds, folder
+    def __init__(self, binaries, rounds, folder):
+        """`binaries` are the builds of the function to measure, by name."""
+        self.binaries, self.rounds, self.folder = binaries, rounds, folder
         self.cloud = Cloud()
         self._numbers = itertools.count()
 
     async def run(self):
+        """What processes take, and what bursts do."""
         await self._serve()
         await self._record()
-        _progress("Warming up")
-        samples = {}
-        for number in range(self.rounds + 1):
-            if number == 1:  # what the files' first reading costs is not the functions' own
-                samples = {}
-            for scheme, latency in [*(("http", it) for it in LATENCIES), ("https", 0)]:
-                for name in ("function", "boto3", EMULATORS):
-                    if (name, scheme) != (EMULATORS, "https"):
-                        await self._one(name, scheme, latency, samples)
-            samples.setdefault("spawn", []).append(await self._spawn())
-            _progress(f"Round {number} of {self.rounds}")
+        samples = await self._rounds(("function", "boto3", EMULATORS))
         bursts = []
         for name, environments, vpcs, at_once in (
             ("function", 1, 1, 1),
@@ -72,6 +67,28 @@ class Bench:
             bursts.append(await self._burst(name, environments, vpcs, at_once))
         _progress("")
         return samples, bursts
+
+    async def compare(self):
+        """What processes of each build take."""
+        await self._serve()
+        samples = await self._rounds(tuple(self.binaries))
+        _progress("")
+        return samples
+
+    async def _rounds(self, names):
+        _progress("Warming up")
+        samples = {}
+        for number in range(self.rounds + 1):
+            if number == 1:  # what the files' first reading costs is not the functions' own
+                samples = {}
+            for scheme, latency in [*(("http", it) for it in LATENCIES), ("https", 0)]:
+                # Whoever comes first after another scheme finds the machine less warm.
+                for name in names if number % 2 else reversed(names):
+                    if (name, scheme) != (EMULATORS, "https"):
+                        await self._one(name, scheme, latency, samples)
+            samples.setdefault("spawn", []).append(await self._spawn())
+            _progress(f"Round {number} of {self.rounds}")
+        return samples
 
     async def _serve(self):
         """EC2 and MWAA, over HTTP and over HTTPS with public roots and one of our own."""
@@ -108,8 +125,8 @@ class Bench:
         endpoint = f"{scheme}://127.0.0.1:{self._ports[scheme]}"
         roots = str(self._roots)
         environment = {"AWS_ENDPOINT_URL": endpoint}
-        if name == "function":
-            command = [self.binary]
+        if name in self.binaries:
+            command = [self.binaries[name]]
             # MWAA is asked at a host whose name begins with "api.", which no address allows.
             proxy = f"http://127.0.0.1:{self._ports['http']}"
             environment |= {
@@ -278,12 +295,22 @@ def _run(work):
         sys.exit(130)
 
 
+def compare(binaries, rounds):
+    with tempfile.TemporaryDirectory() as scratch:
+        samples = _run(Bench(binaries, rounds, pathlib.Path(scratch)).compare())
+    sizes = {name: packages.binary(path) for name, path in binaries.items()}
+    print(report.comparison(samples, sizes))
+
+
 def main(binary, folder):
     rounds = int(os.environ.get("ROUNDS") or 20)
+    binaries = {"function": os.path.abspath(binary)}
+    if against := os.environ.get("AGAINST"):
+        return compare(binaries | {"against": os.path.abspath(against)}, rounds)
     figures = {"machine": machine()}
     gc.disable()  # it is done between measurements
     with tempfile.TemporaryDirectory() as scratch:
-        samples, bursts = _run(Bench(binary, rounds, pathlib.Path(scratch)).run())
+        samples, bursts = _run(Bench(binaries, rounds, pathlib.Path(scratch)).run())
     sizes = {"function": packages.binary(binary), "boto3": packages.handler(HERE)}
     figures |= report.figures(rounds, samples, bursts, sizes)
     print(report.table(figures))

@@ -121,6 +121,31 @@ def table(figures):
     return "\n".join(line.rstrip() for line in lines)
 
 
+def comparison(samples, sizes):
+    """Two builds of the function beside each other: medians, and by how much they differ."""
+    lines = [_row("", "this build", "the other", "more")]
+    for title, scheme, what, factor, unit in (
+        ("cold start", "http", "cold", 1000, "ms"),
+        ("  of it until it takes an event", "http", "init", 1000, "ms"),
+        ("  of it processor time", "http", "cold_processor", 1000, "ms"),
+        ("cold start, TLS", "https", "cold", 1000, "ms"),
+        ("  of it until it takes an event", "https", "init", 1000, "ms"),
+        ("  of it processor time", "https", "cold_processor", 1000, "ms"),
+        ("warm", "http", "warm", 1000, "ms"),
+        ("peak memory", "http", "memory", 1e-6, "MB"),
+        ("peak memory, TLS", "https", "memory", 1e-6, "MB"),
+    ):
+        taken = [samples[name, scheme, 0][what] for name in ("function", "against")]
+        pair = [spread(values, factor) for values in taken]
+        more = pair[0]["median"] - pair[1]["median"]
+        lines.append(_row(title, *(_cell(it, unit) for it in pair), f"{more:+.2f}"))
+    zips = [sizes[name]["zip"] / 1e6 for name in ("function", "against")]
+    lines.append(
+        _row("package, zipped", *(f"{it:.2f} MB" for it in zips), f"{zips[0] - zips[1]:+.2f}")
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def _row(title, *cells):
     return f"{title:<38}" + "".join(f"{cell:>28}" for cell in cells[:2]) + f"{cells[2]:>9}"
 
