@@ -249,8 +249,8 @@ text_type! {
     QueueArn
 }
 
-const NOBODYS_ACCOUNT: &str = "000000000000";
-const NOBODYS_QUEUE: &str = "no-mwaa-environment";
+const PLACEHOLDER_ACCOUNT: &str = "000000000000";
+const PLACEHOLDER_QUEUE: &str = "no-mwaa-environment";
 
 impl QueueArn {
     /// Parses `arn:<partition>:sqs:<region>:<account>:<name>`; the name is as SQS allows it
@@ -284,16 +284,21 @@ impl QueueArn {
         }
     }
 
+    /// The account that the queue belongs to.
+    pub fn account(&self) -> AccountId {
+        AccountId(self.0.split(':').nth(4).unwrap_or_default().to_owned())
+    }
+
     /// A queue of the same Region that cannot be, since no account has this number.
-    pub fn nobodys(&self) -> Self {
+    pub fn placeholder(&self) -> Self {
         let mut parts: Vec<&str> = self.0.split(':').collect();
-        (parts[4], parts[5]) = (NOBODYS_ACCOUNT, NOBODYS_QUEUE);
+        (parts[4], parts[5]) = (PLACEHOLDER_ACCOUNT, PLACEHOLDER_QUEUE);
         Self(parts.join(":"))
     }
 
     /// Whether this is a queue that cannot be.
-    pub fn is_nobodys(&self) -> bool {
-        self.nobodys() == *self
+    pub fn is_placeholder(&self) -> bool {
+        self.placeholder() == *self
     }
 
     /// Whether the name begins as MWAA names its Celery queues.
@@ -339,6 +344,11 @@ pub enum Role {
 impl Role {
     /// Both roles, in the order in which results list them.
     pub const ALL: [Role; 2] = [Role::Database, Role::Webserver];
+
+    /// Reads the word in a tag.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
 
     /// The word in tags, names and results.
     pub fn as_str(self) -> &'static str {

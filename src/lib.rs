@@ -1,21 +1,28 @@
 //! Creates the VPC endpoints that an Amazon MWAA environment waits for, and lets its Celery queue
 //! through the policies of the VPC's SQS endpoints.
 //!
-//! What arrives becomes a [`event::Request`] at the door ([`event`]); [`reconcile`] looks at the VPC
-//! through [`ec2`], lets [`plan`] decide, and acts. Only [`ec2`] knows AWS's client; everything that
-//! decides is a pure function.
+//! The map, from the door inwards:
+//!
+//! - [`handler`]: a payload in, an answer and a log out.
+//! - [`event`]: what is said of an environment, by an event, a person or MWAA: [`event::EnvironmentSpec`].
+//! - [`reconcile`], [`sweep`]: look at EC2 and ask MWAA, judge, decide; then describe or do.
+//! - [`plan`]: whose word counts ([`plan::proof`]), what must be done ([`plan::decide`]), and doing it
+//!   ([`plan::execute`]). It is decided once: a [`plan::Plan`] is described or carried out.
+//! - [`endpoints`], [`security_group`], [`sqs_policy`]: one kind of resource each, what must happen to it
+//!   (`decide`, `step`) and making it happen (`apply`).
+//! - [`vpc`]: what EC2 shows, and whose it is.
+//! - [`aws`]: EC2, MWAA, and what they answer when they do not.
+//!
+//! The rule for strangers: only the rooms named `apply`, [`plan::execute`], [`reconcile`] and [`sweep`]
+//! may name [`aws::Ec2`]. All else is pure, and has its tests beside it.
 
-pub mod act;
 pub mod aws;
-pub mod ec2;
 pub mod endpoints;
 pub mod environment;
 pub mod event;
 pub mod handler;
-pub mod mwaa;
 pub mod plan;
 pub mod reconcile;
-pub mod removal;
 pub mod report;
 pub mod security_group;
 pub mod settings;

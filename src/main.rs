@@ -4,11 +4,9 @@ use std::env;
 use std::time::{Duration, Instant, SystemTime};
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use mwaa_vpc_endpoints::aws;
-use mwaa_vpc_endpoints::ec2::Ec2;
+use mwaa_vpc_endpoints::aws::{self, Ec2, Mwaa};
 use mwaa_vpc_endpoints::environment::Region;
 use mwaa_vpc_endpoints::handler::{Clock, Function, Invocation};
-use mwaa_vpc_endpoints::mwaa::Mwaa;
 use mwaa_vpc_endpoints::settings::Settings;
 use mwaa_vpc_endpoints::sweep::Cursor;
 use serde_json::Value;
@@ -23,7 +21,7 @@ async fn main() -> Result<(), Error> {
         .with_target(false)
         .init();
 
-    let config = aws::config().await;
+    let config = aws::config::config().await;
     let function = &Function {
         ec2: Ec2::new(aws_sdk_ec2::Client::new(&config)),
         settings: Settings::read(|name| env::var(name).ok()),

@@ -28,7 +28,7 @@ pub struct Report {
     /// What was done, resource by resource.
     pub resources: Vec<Resource>,
     /// What somebody should know.
-    pub warnings: Vec<Note>,
+    pub warnings: Vec<Warning>,
 }
 
 /// What came of an invocation as a whole.
@@ -57,7 +57,7 @@ pub struct Resource {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
     /// What was done.
-    pub outcome: Done,
+    pub outcome: Change,
     /// Its id, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -91,7 +91,7 @@ pub enum Kind {
 /// What was done to a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Done {
+pub enum Change {
     /// It was made.
     Created,
     /// It was right as it was, or is not ours to change.
@@ -110,7 +110,7 @@ pub enum Done {
 
 /// Something that a person should know, and what can be done about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Note {
+pub struct Warning {
     /// What it is.
     pub message: String,
     /// What can be done.
@@ -118,7 +118,7 @@ pub struct Note {
     pub remedy: Option<String>,
 }
 
-impl Note {
+impl Warning {
     /// A note with a remedy.
     pub fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { message: message.into(), remedy: Some(remedy.into()) }
@@ -217,7 +217,7 @@ impl Report {
     pub fn failures(&self) -> Vec<String> {
         self.resources
             .iter()
-            .filter(|resource| resource.outcome == Done::Failed)
+            .filter(|resource| resource.outcome == Change::Failed)
             .map(Resource::sentence)
             .collect()
     }
@@ -225,7 +225,7 @@ impl Report {
 
 impl Resource {
     /// A resource of which only the kind is known yet.
-    pub fn new(kind: Kind, outcome: Done, detail: impl Into<String>) -> Self {
+    pub fn new(kind: Kind, outcome: Change, detail: impl Into<String>) -> Self {
         Self {
             kind,
             role: None,
@@ -246,7 +246,7 @@ impl Resource {
 
     /// The same, failed.
     pub fn failed(mut self, failure: Failure) -> Self {
-        self.outcome = Done::Failed;
+        self.outcome = Change::Failed;
         self.remedy = failure.remedy.clone();
         self.detail = Failure { remedy: None, ..failure.clone() }.to_string();
         self.error = failure.error.map(|error| *error);

@@ -62,6 +62,17 @@ pub enum AddressType {
     Dualstack,
 }
 
+impl AddressType {
+    /// As EC2 writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto | Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+            Self::Dualstack => "dualstack",
+        }
+    }
+}
+
 /// EC2 takes 50 tags for a resource (EC2 user guide, "Tag restrictions"), of which five are ours.
 const MAX_TAGS: usize = 45;
 

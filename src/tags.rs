@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::environment::{Environment, GroupId};
+use crate::environment::GroupId;
 
 /// What the keys of our own tags begin with.
 pub const PREFIX: &str = "mwaa-vpc-endpoints/";
@@ -32,16 +32,6 @@ pub const SECURITY_GROUP: &str = "security-group";
 
 /// A resource's tags.
 pub type Tags = BTreeMap<String, String>;
-
-/// Whether `tags` say that the resource was made for `environment`, in this `role`.
-pub fn made_for(tags: &Tags, environment: &Environment, role: &str) -> bool {
-    is_of(tags, environment) && tags.get(ROLE).is_some_and(|tagged| tagged == role)
-}
-
-/// Whether `tags` say that the resource was made for `environment`.
-pub fn is_of(tags: &Tags, environment: &Environment) -> bool {
-    tags.get(ENVIRONMENT).is_some_and(|arn| *arn == environment.arn())
-}
 
 /// The groups that `tags` remember.
 pub fn groups(tags: &Tags) -> BTreeSet<GroupId> {

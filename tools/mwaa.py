@@ -5,6 +5,7 @@ environment that is not there 404 with `ResourceNotFoundException`. Until a test
 nobody: it is `AccessDeniedException` then, as it is where the function has no permission to ask.
 """
 
+import datetime
 import json
 import time
 import urllib.parse
@@ -31,7 +32,7 @@ class Mwaa:
         told = {
             "Arn": f"arn:aws:airflow:{event['region']}:{event['account']}"
             f":environment/{detail['name']}",
-            "CreatedAt": time.time() - 3600,
+            "CreatedAt": min(time.time(), _seconds(event["time"])) - 3600,
             "EndpointManagement": "CUSTOMER",
             **{capital(key): value for key, value in detail.items()},
             "NetworkConfiguration": {capital(key): value for key, value in network.items()},
@@ -79,6 +80,10 @@ def refuse(status, code, message):
     """An error as services of the REST kind answer it."""
     headers = {"Content-Type": "application/json", "x-amzn-errortype": code}
     return status, headers, json.dumps({"message": message}).encode()
+
+
+def _seconds(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def capital(name):

@@ -154,7 +154,9 @@ class Invocations:
     def __init__(self, mwaa):
         self.show = False
         self._mwaa = mwaa
-        self._known = {environment(event): event["detail"] for event in PENDING}
+        self._networks = {
+            environment(event): event["detail"]["networkConfiguration"] for event in PENDING
+        }
 
     def hand_on(self, headers, payload):
         """The headers of an answer of the Runtime API, which may be an invocation, as Lambda's."""
@@ -170,10 +172,11 @@ class Invocations:
     def _tell(self, event):
         if not is_from_mwaa(event):
             return
-        # What an event leaves out or misspells is as it was, or as the environment's sample says.
-        known = self._known.get(environment(event), {"networkConfiguration": {}})
-        detail = {**known, **well_formed(event["detail"])}
-        self._known[environment(event)] = detail
+        # MWAA knows no more than the event, but for the network, without which it knows nothing.
+        detail = well_formed(event["detail"])
+        network = self._networks.get(environment(event), {})
+        detail.setdefault("networkConfiguration", network)
+        self._networks[environment(event)] = detail["networkConfiguration"]
         if detail["status"] == "DELETED":
             self._mwaa.remove(event)
         else:

@@ -13,8 +13,13 @@
 //!   (EC2 API, "Error codes"; VPC user guide, "Quotas" and "Share your VPC subnets".)
 //! - ModifyVpcEndpoint replaces the whole policy, without compare-and-set; at most 20,480 characters;
 //!   it is stored with its parts in another order. (VPC user guide, "Endpoint policies".)
-//! - What was just made may not be listed yet; a new group may be unknown. (EC2 developer guide,
-//!   "Eventual consistency".)
+//! - What was just made may not be listed yet; a new group may be unknown; a policy may be shown as it
+//!   was before it was written. (EC2 developer guide, "Eventual consistency"; 2.5 s were seen.)
+//! - An endpoint that was changed a moment ago takes no other change: `OperationInProgress`.
+//!   (hashicorp/terraform-provider-aws, issues 42698 and 48364.)
+//! - The VPC's owner sees the security groups that participants made in it, with whatever name and
+//!   tags they gave them, and can neither use nor change them. (VPC user guide, "Share your VPC
+//!   subnets"; cloud-custodian, issue 6164.)
 //! - DeleteVpcEndpoints answers 200 with the failures in `Unsuccessful`; deleted endpoints stay
 //!   listed for a while. (EC2 API, `DeleteVpcEndpoints`.)
 //! - AuthorizeSecurityGroupIngress adds all rules of a call or none: `InvalidPermission.Duplicate` if
@@ -22,13 +27,16 @@
 //!   (EC2 API, `AuthorizeSecurityGroupIngress`, `CreateSecurityGroup`.)
 //!
 //! Faults are injected by call: before it took effect, or after it did and its answer was lost.
+//! Strangers change the world between any two calls. What no caller may do is noted in
+//! [`World::violations`]; among it, to write a policy from a look that is not the latest there was.
 
 // Each test file uses a part of it.
 #![allow(dead_code)]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::{
@@ -44,8 +52,8 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use aws_types::SdkConfig;
-use mwaa_vpc_endpoints::ec2::Ec2;
-use mwaa_vpc_endpoints::mwaa::Mwaa;
+use mwaa_vpc_endpoints::aws::Ec2;
+use mwaa_vpc_endpoints::aws::Mwaa;
 
 /// The account that owns the VPC.
 pub const OWNER: &str = "111122223333";
@@ -112,13 +120,31 @@ pub enum Fault {
     LostAnswer,
 }
 
-/// A call that was made.
+/// A call that was made. One of MWAA's has the parameters `Account`, of whoever asks, and `Name`.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub action: String,
     pub parameters: BTreeMap<String, String>,
     /// Which round trip it belongs to: one more than the latest that was answered when it was made.
     pub round: usize,
+}
+
+impl Call {
+    /// Whether MWAA is called.
+    pub fn is_of_mwaa(&self) -> bool {
+        matches!(self.action.as_str(), "GetEnvironment" | "ListEnvironments")
+    }
+
+    /// Whether it only looks.
+    pub fn reads(&self) -> bool {
+        let reads = ["Describe", "Get", "List", "Assume"];
+        reads.iter().any(|prefix| self.action.starts_with(prefix))
+    }
+
+    /// Whether it writes a policy.
+    pub fn writes_policy(&self) -> bool {
+        self.parameters.contains_key("PolicyDocument")
+    }
 }
 
 /// What EC2 knows.
@@ -133,15 +159,25 @@ pub struct World {
     pub calls: Vec<Call>,
     /// How long an answer takes. With any time at all, calls that do not wait for each other are
     /// made before the first of them is answered.
-    pub latency: std::time::Duration,
+    pub latency: Duration,
     /// How long MWAA's answers take at least.
-    pub latency_of_mwaa: std::time::Duration,
+    pub latency_of_mwaa: Duration,
+    /// How long the answers to an action take at least.
+    pub latency_of: HashMap<String, Duration>,
     /// The latest round trip that was answered.
     pub answered: usize,
     /// The state that new endpoints are in.
     pub new_state: Option<String>,
     /// How many descriptions do not show a new endpoint.
     pub lag: usize,
+    /// How many descriptions show a policy as it was before it was written.
+    pub policy_lag: usize,
+    /// How many more changes of an endpoint are refused after one.
+    pub change_takes: usize,
+    /// The code with which they are refused, if it is not `OperationInProgress`.
+    pub busy_code: Option<&'static str>,
+    /// How many more changes of an endpoint are refused, by its id.
+    pub busy: BTreeMap<String, usize>,
     /// How many calls do not know a new group.
     pub group_lag: usize,
     /// The results on a page.
@@ -158,21 +194,52 @@ pub struct World {
     pub faults_of: HashMap<String, Fault>,
     /// Runs after a policy was written, with the endpoint: another writer.
     pub other_writer: Option<fn(&mut Endpoint)>,
+    /// Runs before each call is handled, with the call: anybody who changes anything meanwhile.
+    pub stranger: Option<Stranger>,
     /// How many calls it takes until an endpoint is deleted.
     pub deletion_takes: Option<usize>,
     /// MWAA's environments, by account and name.
     pub environments: BTreeMap<(String, String), Environment>,
+    /// What MWAA answers instead of what it knows, by account and name: to each question the next,
+    /// to all after that the last.
+    pub says: BTreeMap<(String, String), VecDeque<Says>>,
     /// Accounts that refuse to be asked about their environments.
     pub closed_accounts: BTreeSet<String>,
-    /// What was lost that a running environment needs, or that is not this function's.
+    /// What STS answers to AssumeRole instead of credentials, by account: a status and a code.
+    pub roles: BTreeMap<String, (u16, &'static str)>,
+    /// What was lost that a running environment needs, or touched that is not this function's; and
+    /// policies that were written from an old look.
     pub violations: Vec<String>,
+    /// What this caller made.
+    pub ours: BTreeSet<String>,
+    /// Older policies by endpoint, the oldest first, with how many more descriptions show each.
+    lagging: BTreeMap<String, Vec<(Option<String>, usize)>>,
+    /// Policies as they were before somebody else wrote them whom no description has shown yet.
+    unseen: BTreeMap<String, Option<String>>,
+    /// When a description last showed a policy, by endpoint, unless it was written since.
+    shown: BTreeMap<String, Instant>,
     deleting: BTreeMap<String, usize>,
     tokens: HashMap<String, (BTreeMap<String, String>, String)>,
     made: usize,
 }
 
 mod mwaa;
-pub use mwaa::{Environment, Loss};
+pub use mwaa::{Environment, Loss, Says};
+
+/// Somebody else, who changes the world between two calls.
+pub struct Stranger(pub Box<Meddling>);
+
+type Meddling = dyn FnMut(&mut World, &Call) + Send;
+
+impl fmt::Debug for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stranger")
+    }
+}
+
+/// The oldest look that a policy may be written from. Half a second is what is promised; the rest is
+/// for a machine that is busy.
+const OLDEST_LOOK: Duration = Duration::from_millis(600);
 
 /// The double: a handle on a [`World`].
 #[derive(Clone, Debug)]
@@ -214,7 +281,7 @@ impl Double {
             .http_client(self.clone())
             .build();
         let mut ec2 = Ec2::new(aws_sdk_ec2::Client::from_conf(config));
-        ec2.pause = std::time::Duration::ZERO;
+        ec2.pause = Duration::ZERO;
         ec2
     }
 
@@ -223,11 +290,8 @@ impl Double {
         let mut world = self.world();
         let calls = std::mem::take(&mut world.calls);
         world.deleting.values_mut().for_each(|at| *at = at.saturating_sub(calls.len()));
-        let reads = |name: &str| {
-            ["Describe", "Get", "List", "Assume"].iter().any(|prefix| name.starts_with(prefix))
-        };
-        let names = calls.into_iter().map(|call| call.action);
-        names.filter(|name| !mutating || !reads(name)).collect()
+        let wanted = calls.into_iter().filter(|call| !mutating || !call.reads());
+        wanted.map(|call| call.action).collect()
     }
 
     /// The names of the calls since the last time, by the round trip that they belong to; within
@@ -241,6 +305,11 @@ impl Double {
         }
         rounds.values_mut().for_each(|calls| calls.sort());
         rounds.into_values().collect()
+    }
+
+    /// Lets somebody else act before each call is handled.
+    pub fn meanwhile(&self, stranger: impl FnMut(&mut World, &Call) + Send + 'static) {
+        self.world().stranger = Some(Stranger(Box::new(stranger)));
     }
 
     /// MWAA, STS among it, with an SDK client that speaks to this double.
@@ -322,7 +391,7 @@ impl World {
 struct NoSleep;
 
 impl AsyncSleep for NoSleep {
-    fn sleep(&self, _: std::time::Duration) -> Sleep {
+    fn sleep(&self, _: Duration) -> Sleep {
         Sleep::new(std::future::ready(()))
     }
 }
@@ -344,13 +413,18 @@ impl HttpConnector for Double {
             form_urlencoded::parse(request.body().bytes().unwrap_or_default())
                 .into_owned()
                 .collect();
-        let (uri, caller) = (request.uri().to_owned(), mwaa::caller(&request));
+        let call = mwaa::call(&request).unwrap_or_else(|| {
+            let action = parameters.get("Action").cloned().unwrap_or_default();
+            Call { action, parameters, round: 0 }
+        });
+        let sent = Instant::now();
         HttpConnectorFuture::new(async move {
             let (latency, round) = {
                 let world = double.world();
-                let is_ec2 = parameters.contains_key("Action");
-                let least = if is_ec2 { Default::default() } else { world.latency_of_mwaa };
-                (world.latency.max(least), world.answered + 1)
+                let of_action = world.latency_of.get(&call.action).copied().unwrap_or_default();
+                let of_mwaa =
+                    if call.is_of_mwaa() { world.latency_of_mwaa } else { Duration::ZERO };
+                (world.latency.max(of_action).max(of_mwaa), world.answered + 1)
             };
             // Lets deliveries that run at the same time take turns, call by call.
             tokio::task::yield_now().await;
@@ -359,15 +433,8 @@ impl HttpConnector for Double {
             }
             let answer = {
                 let mut world = double.world();
-                let answer = if parameters.contains_key("Action") {
-                    world.answer(parameters)
-                } else {
-                    world.answer_mwaa(&uri, &caller)
-                };
+                let answer = world.answer(Call { round, ..call }, sent);
                 world.answered = world.answered.max(round);
-                if let Some(call) = world.calls.last_mut() {
-                    call.round = round;
-                }
                 answer
             };
             tokio::task::yield_now().await;
@@ -573,11 +640,16 @@ impl Group {
 }
 
 impl World {
-    fn answer(
-        &mut self,
-        parameters: BTreeMap<String, String>,
-    ) -> Result<HttpResponse, ConnectorError> {
-        let action = parameters.get("Action").cloned().unwrap_or_default();
+    /// Answers a call that was sent at some time.
+    fn answer(&mut self, call: Call, sent: Instant) -> Result<HttpResponse, ConnectorError> {
+        if let Some(mut stranger) = self.stranger.take() {
+            (stranger.0)(self, &call);
+            self.stranger.get_or_insert(stranger);
+        }
+        if call.is_of_mwaa() {
+            return self.answer_mwaa(call);
+        }
+        let Call { action, parameters, .. } = call.clone();
         let index = self.calls.len();
         let done: Vec<String> = self
             .deleting
@@ -589,9 +661,15 @@ impl World {
             self.deleting.remove(&id);
             self.endpoint(&id).state = "deleted".into();
         }
-        self.calls.push(Call { action: action.clone(), parameters: parameters.clone(), round: 0 });
+        self.calls.push(call);
+        if parameters.contains_key("PolicyDocument") {
+            self.watch_look(&parameters["VpcEndpointId"], sent);
+        }
         let fault = self.fault(index, &action);
         match fault {
+            Some(Fault::Refused(status, code)) if action == "AssumeRole" => {
+                return Ok(mwaa::sts_error(status, code));
+            }
             Some(Fault::Refused(status, code)) => {
                 return Ok(error_response(status, code, "injected"));
             }
@@ -601,8 +679,10 @@ impl World {
             Some(Fault::LostAnswer) | None => {}
         }
         let p = Parameters(&parameters);
+        if action == "AssumeRole" && fault.is_none() {
+            return Ok(self.assume_role(&p));
+        }
         let answer = match action.as_str() {
-            "AssumeRole" => self.assume_role(&p),
             "DescribeSubnets" => self.describe_subnets(&p),
             "DescribeVpcEndpoints" => self.describe_endpoints(&p),
             "DescribeSecurityGroups" => self.describe_groups(&p),
@@ -620,7 +700,6 @@ impl World {
             return Err(ConnectorError::timeout("injected: the answer was lost".into()));
         }
         Ok(match answer {
-            Ok(xml) if action == "AssumeRole" => response(200, xml),
             Ok(xml) => response(
                 200,
                 format!("<{action}Response><requestId>r</requestId>{xml}</{action}Response>"),
@@ -678,7 +757,7 @@ impl World {
             if passes(&filters, &endpoint.tags, &fields)?
                 && (ids.is_empty() || ids.contains(&endpoint.id))
             {
-                found.push(format!("<item>{}</item>", endpoint.xml()));
+                found.push(endpoint.clone());
             }
         }
         if !ids.is_empty() && found.len() < ids.len() {
@@ -693,7 +772,68 @@ impl World {
         let end = start.saturating_add(size).min(found.len());
         let next =
             if end < found.len() { format!("<nextToken>{end}</nextToken>") } else { String::new() };
-        Ok(format!("<vpcEndpointSet>{}</vpcEndpointSet>{next}", found[start..end].concat()))
+        let mut items = String::new();
+        for endpoint in &mut found[start..end] {
+            endpoint.policy = self.show_policy(endpoint);
+            let _ = write!(items, "<item>{}</item>", endpoint.xml());
+        }
+        Ok(format!("<vpcEndpointSet>{items}</vpcEndpointSet>{next}"))
+    }
+
+    /// The policy that a description shows of an endpoint.
+    fn show_policy(&mut self, endpoint: &Endpoint) -> Option<String> {
+        self.shown.insert(endpoint.id.clone(), Instant::now());
+        self.unseen.remove(&endpoint.id);
+        let older = self.lagging.entry(endpoint.id.clone()).or_default();
+        older.retain(|(_, left)| *left > 0);
+        older.iter_mut().for_each(|(_, left)| *left -= 1);
+        older.first().map_or_else(|| endpoint.policy.clone(), |(policy, _)| policy.clone())
+    }
+
+    /// Somebody else writes the policy of an endpoint, for all to see.
+    pub fn overwrite_policy(&mut self, id: &str, policy: &str) {
+        self.lagging.remove(id);
+        self.endpoint(id).policy = Some(policy.to_owned());
+    }
+
+    /// Somebody else writes the policy of an endpoint, at some time between the last look at it and
+    /// the next. If the next thing is a write from the last look, it was after that write: nobody
+    /// could see it before (ModifyVpcEndpoint has no compare-and-set).
+    pub fn overwrite_policy_unseen(&mut self, id: &str, policy: &str) {
+        let before = self.endpoint(id).policy.clone();
+        self.unseen.entry(id.to_owned()).or_insert(before);
+        self.overwrite_policy(id, policy);
+    }
+
+    /// The policy of an endpoint as far as anybody can know.
+    fn known_policy<'a>(&'a self, endpoint: &'a Endpoint) -> &'a str {
+        self.unseen.get(&endpoint.id).unwrap_or(&endpoint.policy).as_deref().unwrap_or_default()
+    }
+
+    /// A while goes by: EC2 shows all policies as they are, and takes every change.
+    pub fn catch_up(&mut self) {
+        self.lagging.clear();
+        self.busy.clear();
+    }
+
+    /// A long time goes by: EC2 shows everything as it is.
+    pub fn settle(&mut self) {
+        self.catch_up();
+        self.endpoints.iter_mut().for_each(|endpoint| endpoint.hidden = 0);
+    }
+
+    /// Notes a policy that is written from a look that is old, or was written from before: what
+    /// somebody else did since would be lost.
+    fn watch_look(&mut self, id: &str, sent: Instant) {
+        match self.shown.remove(id) {
+            None => self.violations.push(format!("the policy of {id} was written without a look")),
+            Some(shown) if sent.saturating_duration_since(shown) > OLDEST_LOOK => {
+                let age = sent.saturating_duration_since(shown).as_millis();
+                self.violations
+                    .push(format!("the policy of {id} was written from a look {age} ms old"));
+            }
+            Some(_) => {}
+        }
     }
 
     fn describe_groups(&mut self, p: &Parameters) -> Answer {
@@ -708,6 +848,7 @@ impl World {
                 ("vpc-id", group.vpc.as_str()),
                 ("group-name", &group.name),
                 ("group-id", &group.id),
+                ("owner-id", &group.owner),
             ];
             if passes(&filters, &group.tags, &fields)? {
                 items.push_str(&group.xml());
@@ -823,6 +964,7 @@ impl World {
         };
         let xml = endpoint.xml();
         self.endpoints.push(endpoint);
+        self.ours.insert(id.clone());
         if let Some(token) = token {
             self.tokens.insert(token, (p.0.clone(), id));
         }
@@ -842,6 +984,11 @@ impl World {
         };
         if found.requester_managed {
             return refuse("OperationNotPermitted", "the endpoint is requester-managed");
+        }
+        if let Some(left) = self.busy.get_mut(&id).filter(|left| **left > 0) {
+            *left -= 1;
+            let code = self.busy_code.unwrap_or("OperationInProgress");
+            return refuse(code, format!("{id} is being changed"));
         }
         let (subnets, groups) = (p.list("AddSubnetId"), p.list("AddSecurityGroupId"));
         if subnets.iter().any(|subnet| found.subnets.contains(subnet)) {
@@ -869,6 +1016,9 @@ impl World {
         if !removed.is_empty() && left == 0 {
             return refuse("InvalidParameter", "an endpoint must have a security group");
         }
+        if !subnets.is_empty() || !groups.is_empty() || !removed.is_empty() {
+            self.watch(Loss::Shape(&found));
+        }
         for group in &removed {
             self.watch(Loss::EndpointGroup { endpoint: &found, group });
         }
@@ -876,11 +1026,17 @@ impl World {
             self.watch(Loss::Policy { endpoint: &found, after });
         }
         let writer = self.other_writer;
+        self.busy.insert(id.clone(), self.change_takes);
+        let is_overwritten = policy.is_some() && self.unseen.remove(&id).is_some();
+        if policy.is_some() && !is_overwritten && self.policy_lag > 0 {
+            let older = self.lagging.entry(id.clone()).or_default();
+            older.push((found.policy.clone(), self.policy_lag));
+        }
         let endpoint = self.endpoint(&id);
         endpoint.subnets.extend(subnets);
         endpoint.groups.extend(groups);
         endpoint.groups.retain(|group| !removed.contains(group));
-        if policy.is_some() {
+        if policy.is_some() && !is_overwritten {
             endpoint.policy = policy;
             if let Some(writer) = writer {
                 writer(endpoint);
@@ -899,9 +1055,9 @@ impl World {
                 .find(|e| e.id == id && e.state != "deleting" && e.state != "deleted")
             {
                 Some(endpoint) if !undeletable => {
+                    let found = endpoint.clone();
                     endpoint.state = "deleting".into();
-                    let endpoint = endpoint.clone();
-                    self.watch(Loss::Endpoint(&endpoint));
+                    self.watch(Loss::Endpoint(&found));
                     let calls = self.calls.len();
                     self.deleting.insert(id, calls + self.deletion_takes.unwrap_or(0));
                 }
@@ -933,12 +1089,14 @@ impl World {
         if name.starts_with("sg-") || !allowed(&name) || !allowed(&description) {
             return refuse("InvalidParameterValue", "GroupName or GroupDescription");
         }
-        if self.groups.iter().any(|group| group.name == name && group.vpc == vpc) {
+        let mine = self.groups.iter().filter(|group| group.owner == OWNER && group.vpc == vpc);
+        if mine.into_iter().any(|group| group.name == name) {
             return refuse("InvalidGroup.Duplicate", format!("{name} already exists for {vpc}"));
         }
         let tags = p.tags("TagSpecification.1.Tag")?;
         let id = self.new_id("sg");
         self.add_group(&id, &name);
+        self.ours.insert(id.clone());
         let hidden = self.group_lag;
         let group = self.groups.last_mut().unwrap();
         (group.tags, group.hidden) = (tags, hidden);
@@ -988,6 +1146,10 @@ impl World {
         let Some(group) = self.groups.iter().find(|group| group.id == id).cloned() else {
             return refuse("InvalidGroup.NotFound", format!("{id} does not exist"));
         };
+        if group.owner != OWNER {
+            self.watch(Loss::Group(&group));
+            return refuse("UnauthorizedOperation", format!("{id} is of account {}", group.owner));
+        }
         if self.endpoints.iter().any(|e| e.state != "deleted" && e.groups.contains(&id)) {
             return refuse("DependencyViolation", format!("{id} has a dependent object"));
         }
@@ -999,6 +1161,7 @@ impl World {
     fn create_tags(&mut self, p: &Parameters) -> Answer {
         let tags = p.tags("Tag")?;
         for id in p.list("ResourceId") {
+            self.watch(Loss::Tags(&id));
             let endpoint = self.endpoints.iter_mut().find(|e| e.id == id).map(|e| &mut e.tags);
             let group = self.groups.iter_mut().find(|g| g.id == id).map(|g| &mut g.tags);
             match endpoint.or(group) {

@@ -1,19 +1,52 @@
 //! MWAA and STS of the double, and a watch on what is lost.
 //!
 //! MWAA's rules (MWAA API reference): GetEnvironment answers `ResourceNotFoundException` (404) for an
-//! environment that is not there, ListEnvironments lists names. An account is asked with credentials
-//! of its own, which AssumeRole gives.
+//! environment that is not there, ListEnvironments lists names; who may not ask gets
+//! `AccessDeniedException` (403). An account is asked with credentials of its own, which AssumeRole
+//! gives. What AssumeRole refuses is `AccessDenied` (403) if the role is not there or does not trust the
+//! caller, and something else if STS has a fault of its own (STS API reference, "Common errors").
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::{Value, json};
 
-use super::{Answer, Call, Endpoint, Fault, Group, OWNER, Parameters, World, refuse, response};
+use super::{Call, Endpoint, Fault, Group, OWNER, Parameters, World, response};
+
+/// What MWAA answers to a question about an environment.
+#[derive(Clone, PartialEq)]
+pub enum Says {
+    /// This, as the value of `Environment`.
+    This(Value),
+    /// That there is no such environment.
+    NotFound,
+    /// An error: a status and a code.
+    Refused(u16, &'static str),
+    /// Nothing: the connection times out.
+    Nothing,
+}
+
+impl fmt::Debug for Says {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Says::This(environment) => write!(f, "MWAA says {}", environment["Status"]),
+            Says::NotFound => f.write_str("MWAA says not found"),
+            Says::Refused(status, code) => write!(f, "MWAA says {status} {code}"),
+            Says::Nothing => f.write_str("MWAA says nothing"),
+        }
+    }
+}
+
+impl From<&Environment> for Says {
+    fn from(environment: &Environment) -> Self {
+        Says::This(environment.answer())
+    }
+}
 
 /// An environment as MWAA knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     pub account: String,
     pub name: String,
@@ -25,6 +58,10 @@ pub struct Environment {
     pub groups: Vec<String>,
     /// The mode and the groups before the update that is under way.
     pub before: Option<(String, Vec<String>)>,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+    /// When its last update was asked for, if there was one.
+    pub updated: Option<i64>,
 }
 
 impl Environment {
@@ -35,6 +72,11 @@ impl Environment {
     /// Whether tasks run in it.
     pub fn is_running(&self) -> bool {
         matches!(self.status.as_str(), "AVAILABLE" | "UPDATING")
+    }
+
+    /// How the double's tables know it.
+    pub fn key(&self) -> (String, String) {
+        (self.account.clone(), self.name.clone())
     }
 
     /// The groups that workers may run behind.
@@ -79,10 +121,12 @@ impl Environment {
         })
     }
 
-    fn answer(&self) -> Value {
-        json!({"Environment": {
+    /// What GetEnvironment says of it: the value of `Environment`.
+    pub fn answer(&self) -> Value {
+        json!({
             "Name": self.name, "Arn": self.arn(), "Status": self.status,
-            "CreatedAt": 1.7e9, "EndpointManagement": "CUSTOMER",
+            "CreatedAt": self.created, "EndpointManagement": "CUSTOMER",
+            "LastUpdate": self.updated.map(|at| json!({"Status": "SUCCESS", "CreatedAt": at})),
             "CeleryExecutorQueue": self.queue,
             "DatabaseVpcEndpointService": self.database,
             "WebserverVpcEndpointService": self.webserver,
@@ -90,77 +134,124 @@ impl Environment {
             "NetworkConfiguration": {
                 "SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": self.groups
             }
-        }})
+        })
     }
 }
 
-/// The account whose credentials signed a request.
-pub fn caller(request: &HttpRequest) -> String {
+/// A request as a call of MWAA's, if it is one.
+pub fn call(request: &HttpRequest) -> Option<Call> {
+    let path = request.uri().split('?').next()?;
+    let name = path.split_once("/environments")?.1.trim_matches('/');
+    // The double gives every account its id as the access key's.
     let authorization = request.headers().get("authorization").unwrap_or_default();
-    let key = authorization.split("Credential=").nth(1).and_then(|rest| rest.split('/').next());
-    key.unwrap_or_default().to_owned()
+    let account = authorization.split("Credential=").nth(1)?.split('/').next()?;
+    let action = if name.is_empty() { "ListEnvironments" } else { "GetEnvironment" };
+    let parameters = [("Account", account), ("Name", name)].map(|(k, v)| (k.into(), v.into()));
+    Some(Call { action: action.into(), parameters: parameters.into(), round: 0 })
 }
+
+/// An error of STS.
+pub fn sts_error(status: u16, code: &str) -> HttpResponse {
+    response(
+        status,
+        format!(
+            "<ErrorResponse xmlns=\"{STS}\"><Error><Type>Sender</Type><Code>{code}</Code><Message>injected</Message></Error><RequestId>r</RequestId></ErrorResponse>"
+        ),
+    )
+}
+
+const STS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 impl World {
-    pub(super) fn assume_role(&mut self, p: &Parameters) -> Answer {
-        let role = p.need("RoleArn")?;
-        let account = role.split(':').nth(4).unwrap_or_default().to_owned();
-        if self.closed_accounts.contains(&account) {
-            return refuse("AccessDenied", format!("not authorized to assume {role}"));
-        }
-        Ok(format!(
-            "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><AssumedRoleUser><AssumedRoleId>r:s</AssumedRoleId><Arn>{role}</Arn></AssumedRoleUser><Credentials><AccessKeyId>{account}</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
-        ))
+    /// How often MWAA was asked about an environment since the calls were last taken.
+    pub fn asked(&self, account: &str, name: &str) -> usize {
+        let is_about = |call: &&Call| {
+            call.action == "GetEnvironment"
+                && call.parameters["Account"] == account
+                && call.parameters["Name"] == name
+        };
+        self.calls.iter().filter(is_about).count()
     }
 
-    pub(super) fn answer_mwaa(
-        &mut self,
-        uri: &str,
-        caller: &str,
-    ) -> Result<HttpResponse, ConnectorError> {
-        let path = uri.split('?').next().unwrap_or_default();
-        let name = path.split("/environments").nth(1).unwrap_or_default().trim_matches('/');
-        let action = if name.is_empty() { "ListEnvironments" } else { "GetEnvironment" };
-        let index = self.calls.len();
-        self.calls.push(Call { action: action.into(), parameters: Default::default(), round: 0 });
+    pub(super) fn assume_role(&mut self, p: &Parameters) -> HttpResponse {
+        let role = p.get("RoleArn").unwrap_or_default();
+        let account = role.split(':').nth(4).unwrap_or_default().to_owned();
+        if let Some((status, code)) = self.roles.get(&account) {
+            return sts_error(*status, code);
+        }
+        if self.closed_accounts.contains(&account) {
+            return sts_error(403, "AccessDenied");
+        }
+        response(
+            200,
+            format!(
+                "<AssumeRoleResponse xmlns=\"{STS}\"><AssumeRoleResult><AssumedRoleUser><AssumedRoleId>r:s</AssumedRoleId><Arn>{role}</Arn></AssumedRoleUser><Credentials><AccessKeyId>{account}</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+            ),
+        )
+    }
+
+    pub(super) fn answer_mwaa(&mut self, call: Call) -> Result<HttpResponse, ConnectorError> {
+        let key = (call.parameters["Account"].clone(), call.parameters["Name"].clone());
+        let (index, action) = (self.calls.len(), call.action.clone());
+        self.calls.push(call);
         let error = |status: u16, code: &str| {
             let mut answer = response(status, json!({"message": "m"}).to_string());
             answer.headers_mut().insert("x-amzn-errortype", code.to_owned());
             answer
         };
-        match self.fault(index, action) {
+        match self.fault(index, &action) {
             Some(Fault::Refused(status, _)) => {
                 return Ok(error(status, "InternalServerException"));
             }
             Some(_) => return Err(ConnectorError::timeout("injected time-out".into())),
             None => {}
         }
-        if self.closed_accounts.contains(caller) {
+        if self.closed_accounts.contains(&key.0) {
             return Ok(error(403, "AccessDeniedException"));
         }
-        if name.is_empty() {
-            let names: Vec<&String> = self
-                .environments
-                .keys()
-                .filter(|(a, _)| a == caller)
-                .map(|(_, name)| name)
-                .collect();
+        if action == "ListEnvironments" {
+            let its = self.environments.keys().filter(|(account, _)| *account == key.0);
+            let names: Vec<&String> = its.map(|(_, name)| name).collect();
             return Ok(response(200, json!({"Environments": names}).to_string()));
         }
-        Ok(match self.environments.get(&(caller.to_owned(), name.to_owned())) {
-            Some(environment) => response(200, environment.answer().to_string()),
-            None => error(404, "ResourceNotFoundException"),
-        })
+        let says = match self.says.get_mut(&key) {
+            Some(script) if script.len() > 1 => script.pop_front(),
+            Some(script) => script.front().cloned(),
+            None => None,
+        };
+        let says = says.or_else(|| self.environments.get(&key).map(Says::from));
+        match says.unwrap_or(Says::NotFound) {
+            Says::This(environment) => {
+                Ok(response(200, json!({"Environment": environment}).to_string()))
+            }
+            Says::NotFound => Ok(error(404, "ResourceNotFoundException")),
+            Says::Refused(status, code) => Ok(error(status, code)),
+            Says::Nothing => Err(ConnectorError::timeout("injected time-out".into())),
+        }
     }
 }
 
-/// Something that a call takes away.
+/// Something that a call changes or takes away.
 pub enum Loss<'a> {
     Endpoint(&'a Endpoint),
-    Rule { group: &'a Group, rule: &'a str, is_ours: bool },
+    /// Subnets or groups of an endpoint.
+    Shape(&'a Endpoint),
+    /// Tags of a resource.
+    Tags(&'a str),
+    Rule {
+        group: &'a Group,
+        rule: &'a str,
+        is_ours: bool,
+    },
     Group(&'a Group),
-    EndpointGroup { endpoint: &'a Endpoint, group: &'a str },
-    Policy { endpoint: &'a Endpoint, after: &'a str },
+    EndpointGroup {
+        endpoint: &'a Endpoint,
+        group: &'a str,
+    },
+    Policy {
+        endpoint: &'a Endpoint,
+        after: &'a str,
+    },
 }
 
 /// The resources that a policy's statements list, but for those of `without`.
@@ -184,8 +275,18 @@ impl World {
             self.environments.values().filter(|e| e.is_running()).collect();
         let mut found = Vec::new();
         match loss {
+            Loss::Shape(endpoint) => {
+                if !self.ours.contains(&endpoint.id) {
+                    found.push(format!("changed somebody else's {}", endpoint.id));
+                }
+            }
+            Loss::Tags(id) => {
+                if !self.ours.contains(id) {
+                    found.push(format!("tagged somebody else's {id}"));
+                }
+            }
             Loss::Endpoint(endpoint) => {
-                if !endpoint.tags.contains_key(TAG) {
+                if !self.ours.contains(&endpoint.id) {
                     found.push(format!("deleted somebody else's {}", endpoint.id));
                 }
                 if let Some(queue) = endpoint.tags.get("mwaa-vpc-endpoints/queue") {
@@ -195,8 +296,7 @@ impl World {
                             && other.tags.get("mwaa-vpc-endpoints/queue") == Some(queue)
                     };
                     let used = self.environments.values().any(|e| e.queue == *queue);
-                    let listed =
-                        |e: &Endpoint| lists(e.policy.as_deref().unwrap_or_default(), queue);
+                    let listed = |e: &Endpoint| lists(self.known_policy(e), queue);
                     if !used
                         && !self.endpoints.iter().any(remembers)
                         && self.endpoints.iter().any(listed)
@@ -207,14 +307,16 @@ impl World {
                     }
                 }
                 for environment in running {
+                    let is_dead =
+                        ["rejected", "failed", "expired"].contains(&endpoint.state.as_str());
                     let mut services = environment.services_in_use().into_iter();
-                    if services.any(|(service, _)| service == endpoint.service) {
+                    if !is_dead && services.any(|(service, _)| service == endpoint.service) {
                         found.push(format!("{} lost {}", environment.name, endpoint.id));
                     }
                 }
             }
             Loss::Rule { group, rule, is_ours } => {
-                if !is_ours || !group.tags.contains_key(TAG) {
+                if !is_ours || !self.ours.contains(&group.id) {
                     found.push(format!("took somebody else's rule {rule}"));
                 }
                 for environment in running {
@@ -226,7 +328,7 @@ impl World {
                 }
             }
             Loss::Group(group) => {
-                if !group.tags.contains_key(TAG) {
+                if !self.ours.contains(&group.id) {
                     found.push(format!("deleted somebody else's {}", group.id));
                 }
             }
@@ -247,10 +349,16 @@ impl World {
                 }
             }
             Loss::Policy { endpoint, after } => {
-                let before = endpoint.policy.as_deref().unwrap_or_default();
+                let before = self.known_policy(endpoint);
                 let sid = Some("MwaaCeleryQueues");
+                if !endpoint.service.contains(".sqs") {
+                    found.push(format!("wrote the policy of somebody else's {}", endpoint.id));
+                }
                 if statements(before, sid) != statements(after, sid) {
                     found.push(format!("changed somebody else's statement of {}", endpoint.id));
+                }
+                if lists(after, "evil") && !lists(before, "evil") {
+                    found.push(format!("let nobody's queue through {}", endpoint.id));
                 }
                 for environment in running {
                     if lists(before, &environment.queue) && !lists(after, &environment.queue) {

@@ -69,7 +69,7 @@ def test_there_is_a_sample_of_every_status_that_means_something(statuses):
 def test_samples_of_one_environment_tell_one_story():
     """In the order in which they happen; only the update changes anything, and it adds a group."""
     for story in (
-        ["creating", "pending-private", "available", "updating", "deleted"],
+        ["creating", "pending-private", "available", "updating", "update-failed", "unavailable", "deleted"],
         ["pending-public-and-private", "create-failed"],
     ):
         told = [payload(name) for name in story]

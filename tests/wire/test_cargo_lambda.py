@@ -171,6 +171,14 @@ def extended(event, answer, before, after):
         assert set(endpoint["groups"]) == {OWN_GROUP, SECOND_GROUP}
 
 
+def restored(event, answer, before, after):
+    stays = {("database", "kept"), ("webserver", "kept"), ("sqs-endpoint", "kept")}
+    assert done(answer) == stays | {("endpoint", "updated")}  # what it loses is told of no role
+    assert answer.actions.count("GetEnvironment") == 2
+    for endpoint in after.made_for(event).endpoints.values():
+        assert set(endpoint["groups"]) == {OWN_GROUP}
+
+
 def looked_at(event, answer, before, after):
     assert answer.value["outcome"] == "unchanged" and answer.value["dryRun"]
     assert {what for what, _ in done(answer)} >= {"database", "webserver", "sqs-endpoint"}
@@ -199,6 +207,8 @@ LIVES = {
         "pending-private": made("database", "webserver"),
         "available": kept,
         "updating": extended,
+        "update-failed": restored,
+        "unavailable": kept,
         "deleted": taken_away,
     },
     "of one that fails": {

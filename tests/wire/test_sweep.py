@@ -285,18 +285,34 @@ def test_what_was_changed_by_hand_is_put_right(aws, mwaa, asking, vpc, sqs, own,
     assert done(asking, SWEEP).changes == [], "and a second sweep changes nothing"
 
 
-@pytest.mark.parametrize("drift", [overwrite_policy, remove_rule], ids=lambda it: it.__name__)
-def test_what_was_changed_by_hand_is_put_right_from_the_tags_where_mwaa_cannot_be_asked(
-    aws, function, vpc, sqs, own, guest, drift
+def test_a_rule_is_put_back_from_the_tags_where_mwaa_cannot_be_asked(
+    aws, function, vpc, sqs, own, guest
 ):
     done(function, own, guest)
     before = shape(aws, vpc)
-    drift(aws, vpc, sqs, guest)
+    remove_rule(aws, vpc, sqs, guest)
 
     done(function, SWEEP)
 
     assert shape(aws, vpc) == before
     assert done(function, SWEEP).changes == []
+
+
+def test_a_queue_that_only_tags_name_is_put_back_by_a_replay_and_not_by_a_sweep(
+    aws, function, vpc, sqs, own, guest
+):
+    done(function, own, guest)
+    before = shape(aws, vpc)
+    overwrite_policy(aws, vpc, sqs, guest)
+
+    swept = done(function, SWEEP)
+
+    assert swept.changes == []
+    for event in (own, guest):
+        warnings = json.dumps(told(swept)[environment(event)]["warnings"])
+        assert event["detail"]["celeryExecutorQueue"] in warnings and "replay" in warnings
+    done(function, later(guest, "UPDATING"))
+    assert shape(aws, vpc) == before, "whoever knows the one queue knows the account of the other"
 
 
 def test_a_failed_repair_fails_the_sweep_and_does_not_stop_it(
@@ -407,7 +423,7 @@ def test_a_dry_run_of_a_sweep_describes_only_and_says_what_would_be_put_right(
 
     plan = done(asking, {**SWEEP, "dryRun": True})
 
-    assert {action for action in plan.actions if not action.startswith("Describe")} == set()
+    assert plan.changes == [] and "GetEnvironment" in plan.actions
     assert aws.snapshot(vpc) == before
     assert plan.value["dryRun"] is True
     resources = told(plan)[environment(guest)]["resources"]

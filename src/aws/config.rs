@@ -4,9 +4,6 @@
 use std::env;
 use std::time::Duration;
 
-use aws_config::environment::{
-    EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider,
-};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -49,18 +46,14 @@ pub async fn config() -> SdkConfig {
         );
     if is_on_lambda() {
         let none = EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, "");
-        loader = loader
-            .profile_files(none.build())
-            .region(EnvironmentVariableRegionProvider::new())
-            .credentials_provider(EnvironmentVariableCredentialsProvider::new());
+        loader = loader.profile_files(none.build());
     }
     with_attempts(loader.load().await)
 }
 
 /// Whether the environment variables say all, as they do on Lambda (Lambda developer guide, "Defined
-/// runtime environment variables"): then no file is looked for, and nothing made ready that could
-/// ask elsewhere. `cargo lambda watch` sets Lambda's own variables too, so they do not tell where
-/// this runs.
+/// runtime environment variables"): then no file is looked for. `cargo lambda watch` sets Lambda's
+/// own variables too, so they do not tell where this runs.
 fn is_on_lambda() -> bool {
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     is_set("AWS_ACCESS_KEY_ID") && is_set("AWS_SECRET_ACCESS_KEY") && !is_set("AWS_PROFILE")

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -16,7 +16,7 @@ use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_types::SdkConfig;
 use serde_json::{Value, json};
 
-use crate::ec2::{causes_of, failure};
+use super::error::{causes_of, failure};
 use crate::environment::{AccountId, Environment, Region};
 use crate::report::Failure;
 
@@ -45,7 +45,8 @@ impl Mwaa {
         if account == own {
             return Some(self.own.clone());
         }
-        let mut participants = self.participants.lock().ok()?;
+        // What a panic elsewhere has left behind is still right: a client is put in whole.
+        let mut participants = self.participants.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = participants.get(account) {
             return Some(client.clone());
         }
@@ -55,16 +56,6 @@ impl Mwaa {
         let client = Client::from_conf(config.credentials_provider(role).build());
         participants.insert(account.clone(), client.clone());
         Some(client)
-    }
-
-    /// Those who can be asked: this account, and participants if there is a role.
-    pub fn asking<'a>(
-        &'a self,
-        own: &'a AccountId,
-        role: Option<&'a str>,
-        region: &'a Region,
-    ) -> Asking<'a> {
-        Asking { mwaa: self, own, role, region }
     }
 }
 
@@ -81,12 +72,12 @@ impl ProvideCredentials for ReaderRole {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(self.take_on())
+        future::ProvideCredentials::new(self.assume())
     }
 }
 
 impl ReaderRole {
-    async fn take_on(&self) -> provider::Result {
+    async fn assume(&self) -> provider::Result {
         let call = self.sts.assume_role().role_arn(&self.arn).role_session_name(SESSION);
         let answer = call.send().await.map_err(CredentialsError::provider_error)?;
         let given = answer.credentials.ok_or_else(|| {
@@ -115,14 +106,42 @@ pub struct Asking<'a> {
     region: &'a Region,
 }
 
-impl Asking<'_> {
-    fn client(&self, account: &AccountId) -> Result<Client, Failure> {
+/// Why MWAA does not say anything of an environment.
+#[derive(Clone, Debug)]
+pub enum Unanswered {
+    /// It may not be asked: there is no role to ask with, or the answer is that access is denied.
+    MayNotAsk(Failure),
+    /// It did not answer. That proves nothing.
+    NoReply(Failure),
+}
+
+impl Unanswered {
+    /// What went wrong.
+    pub fn into_failure(self) -> Failure {
+        match self {
+            Self::MayNotAsk(failure) | Self::NoReply(failure) => failure,
+        }
+    }
+}
+
+impl<'a> Asking<'a> {
+    /// Asks with the credentials of account `own`, and in other accounts with a `role` of this name.
+    pub fn new(
+        mwaa: &'a Mwaa,
+        own: &'a AccountId,
+        role: Option<&'a str>,
+        region: &'a Region,
+    ) -> Self {
+        Self { mwaa, own, role, region }
+    }
+
+    fn client(&self, account: &AccountId) -> Result<Client, Unanswered> {
         self.mwaa.client(self.own, self.role, account, self.region).ok_or_else(|| {
-            Failure::new(
+            Unanswered::MayNotAsk(Failure::new(
                 format!("asking MWAA about account {account}"),
                 "there is no role for it",
                 "set ReaderRole in both templates, so that the function can ask the participant's MWAA",
-            )
+            ))
         })
     }
 
@@ -130,8 +149,8 @@ impl Asking<'_> {
     ///
     /// # Errors
     ///
-    /// If MWAA did not answer. That proves nothing about any environment.
-    pub async fn names(&self, account: &AccountId) -> Result<Vec<String>, Failure> {
+    /// If MWAA said nothing. That proves nothing about any environment.
+    pub async fn names(&self, account: &AccountId) -> Result<Vec<String>, Unanswered> {
         let client = self.client(account)?;
         let mut pages = client.list_environments().into_paginator().send();
         let mut names = Vec::new();
@@ -148,8 +167,11 @@ impl Asking<'_> {
     ///
     /// # Errors
     ///
-    /// If MWAA did not answer. That proves nothing about the environment.
-    pub async fn environment(&self, environment: &Environment) -> Result<Option<Value>, Failure> {
+    /// If MWAA said nothing. That proves nothing about the environment.
+    pub async fn environment(
+        &self,
+        environment: &Environment,
+    ) -> Result<Option<Value>, Unanswered> {
         let client = self.client(&environment.account)?;
         match client.get_environment().name(environment.name()).send().await {
             Ok(answer) => Ok(as_json(&answer)),
@@ -163,15 +185,16 @@ impl Asking<'_> {
 }
 
 /// A failure to ask, which may have been one to take on the participant's role for it.
-fn asking_failed<E>(call: &str, what: &str, error: &SdkError<E>) -> Failure
+fn asking_failed<E>(call: &str, what: &str, error: &SdkError<E>) -> Unanswered
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
     let role = causes_of(error).find_map(|it| it.downcast_ref::<SdkError<AssumeRoleError>>());
-    match role {
+    let failure = match role {
         Some(error) => failure("AssumeRole", what, error),
         None => failure(call, what, error),
-    }
+    };
+    if failure.is_denied() { Unanswered::MayNotAsk(failure) } else { Unanswered::NoReply(failure) }
 }
 
 /// The proof that an environment is gone. Everything else (access denied, a time-out, a throttle) is

@@ -1,6 +1,8 @@
 //! One invocation: from the payload to the result, and what the log says of it.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -10,12 +12,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
-use crate::ec2::Ec2;
+use crate::aws::mwaa::Asking;
+use crate::aws::{Ec2, Mwaa};
 use crate::environment::{AccountId, Region};
-use crate::event::{self, Origin, Refusal, Work};
-use crate::mwaa::Mwaa;
+use crate::event::{self, Refusal, Work};
 use crate::reconcile::{self, Context};
-use crate::report::{Done, Failure, Note, Outcome, Report};
+use crate::report::{Change, Failure, Outcome, Report, Warning};
 use crate::settings::Settings;
 use crate::sweep::{self, Cursor, SweepReport};
 
@@ -162,11 +164,12 @@ impl Function {
         payload: Value,
         invocation: Invocation<'_>,
     ) -> Result<Answer, InvocationError> {
+        log_shape(&payload);
         let settings = self.settings.as_ref().map_err(|e| InvocationError::Settings(e.clone()))?;
         let request = event::parse(payload).map_err(InvocationError::Refused)?;
         let own = own_account(invocation.function_arn);
         let of_request = match &request.work {
-            Work::Environment(wanted) => Some(wanted.environment.region.clone()),
+            Work::Environment(spec) => Some(spec.environment.region.clone()),
             Work::Nothing { environment, .. } => Some(environment.region.clone()),
             Work::Sweep => None,
         };
@@ -180,22 +183,20 @@ impl Function {
             ec2: &self.ec2,
             settings,
             own: own.as_ref(),
-            // A dry run makes Describe calls only.
-            mwaa: sweep::asking(
-                self.mwaa.as_ref().filter(|_| !request.dry_run),
-                own.as_ref(),
-                role,
-                region,
-            ),
+            mwaa: match (&self.mwaa, &own) {
+                (Some(mwaa), Some(own)) => Some(Asking::new(mwaa, own, role, region)),
+                _ => None,
+            },
             dry_run: request.dry_run,
             now: self.clock.now(),
+            until: last_wait(invocation.deadline),
         };
-        let mut wanted = match request.work {
-            Work::Environment(wanted) => wanted,
+        let spec = match request.work {
+            Work::Environment(spec) => spec,
             Work::Nothing { environment, status, reason } => {
                 return Ok(Answer::Environment(Report::nothing(
                     environment.arn(),
-                    status,
+                    status.to_string(),
                     Outcome::Ignored,
                     reason,
                 )));
@@ -212,8 +213,8 @@ impl Function {
                 };
             }
         };
-        if wanted.environment.region != *region {
-            let of = &wanted.environment.region;
+        if spec.environment.region != *region {
+            let of = &spec.environment.region;
             return Err(InvocationError::Refused(Refusal {
                 path: "region".to_owned(),
                 why: format!(
@@ -221,11 +222,8 @@ impl Function {
                 ),
             }));
         }
-        if wanted.origin == Origin::Replay {
-            wanted.time = Some(context.now);
-        }
         let mut report =
-            reconcile::environment(&context, &wanted).await.map_err(InvocationError::Failed)?;
+            reconcile::environment(&context, &spec).await.map_err(InvocationError::Failed)?;
         report.dry_run |= request.dry_run;
         match report.outcome {
             Outcome::Failed => Err(InvocationError::Actions(Box::new(report))),
@@ -241,6 +239,24 @@ fn sweep_end(deadline: Instant) -> Instant {
     now + deadline.saturating_duration_since(now) / 2
 }
 
+/// When an invocation waits for nothing any more: what it then still does must fit into its time.
+fn last_wait(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) * 3 / 4
+}
+
+/// Logs the names of the fields of an event's detail, once for each set of names: MWAA publishes none,
+/// and whoever looks into the log of a first event should see what it had.
+fn log_shape(payload: &Value) {
+    static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    const MOST: usize = 20;
+    let Some(shape) = event::shape(payload) else { return };
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if seen.len() < MOST && seen.insert(shape.clone()) {
+        info!(fields = shape, "the event's detail has these fields");
+    }
+}
+
 /// The account in a function's ARN, if it is one.
 fn own_account(invoked_arn: &str) -> Option<AccountId> {
     let parts: Vec<&str> = invoked_arn.split(':').collect();
@@ -252,7 +268,7 @@ fn own_account(invoked_arn: &str) -> Option<AccountId> {
 
 /// Logs a line for everything that somebody should know, and the result as one line of JSON.
 fn log(result: &Result<Answer, InvocationError>) {
-    let (value, reports, notes): (Value, Vec<&Report>, &[Note]) = match result {
+    let (value, reports, notes): (Value, Vec<&Report>, &[Warning]) = match result {
         Ok(Answer::Environment(report)) => (json!(report), vec![report], &[]),
         Err(InvocationError::Actions(report)) => (json!(report), vec![report.as_ref()], &[]),
         Ok(Answer::Sweep(sweep)) => {
@@ -264,14 +280,15 @@ fn log(result: &Result<Answer, InvocationError>) {
         // The runtime logs it.
         Err(_) => return,
     };
-    let notes: Vec<&Note> = notes.iter().chain(reports.iter().flat_map(|r| &r.warnings)).collect();
+    let notes: Vec<&Warning> =
+        notes.iter().chain(reports.iter().flat_map(|r| &r.warnings)).collect();
     for note in &notes {
         warn!(remedy = note.remedy, "{}", note.message);
     }
     let resources: Vec<_> = reports.iter().flat_map(|report| &report.resources).collect();
     for resource in &resources {
         match resource.outcome {
-            Done::Failed | Done::Blocked => error!("{}", resource.sentence()),
+            Change::Failed | Change::Blocked => error!("{}", resource.sentence()),
             _ => info!("{}", resource.detail),
         }
     }
@@ -281,7 +298,7 @@ fn log(result: &Result<Answer, InvocationError>) {
     }
     // Lambda reads the level of a JSON line from its field `level`, and drops the line if the level
     // is below the one that is set (Lambda developer guide, "Log-level filtering").
-    let bad = |done: Done| matches!(done, Done::Blocked | Done::Failed);
+    let bad = |done: Change| matches!(done, Change::Blocked | Change::Failed);
     let level = if result.is_err() || resources.iter().any(|r| bad(r.outcome)) {
         "ERROR"
     } else if !notes.is_empty() || reports.iter().any(|r| r.outcome == Outcome::Refused) {

@@ -1,0 +1,265 @@
+//! What is changed in EC2: each method is one call in this project's types, and each error says what
+//! was being done, what EC2 answered and what helps.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::Builder;
+use aws_sdk_ec2::config::retry::RetryConfig;
+use aws_sdk_ec2::error::ProvideErrorMetadata;
+use aws_sdk_ec2::types::{
+    IpAddressType, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, Tag,
+    TagSpecification, UserIdGroupPair, VpcEndpointType,
+};
+
+use super::ec2_read::read_endpoint;
+use super::error::{answered, failure, is_unknown_endpoint};
+use crate::endpoints::EndpointRequest;
+use crate::environment::{EndpointId, Environment, GroupId, SubnetId};
+use crate::report::Failure;
+use crate::security_group::{GroupStep, Rule, Source};
+use crate::tags::Tags;
+use crate::vpc::Endpoint;
+
+/// EC2 as this function uses it.
+#[derive(Clone, Debug)]
+pub struct Ec2 {
+    pub(super) client: Client,
+    /// The pause before something that EC2 may not show yet is looked for again. Longer pauses are
+    /// multiples of it.
+    pub pause: Duration,
+}
+
+impl Ec2 {
+    /// Wraps a client.
+    pub fn new(client: Client) -> Self {
+        Self { client, pause: Duration::from_millis(500) }
+    }
+
+    /// The pauses before what was refused for a moment is tried again, or what EC2 may tell late is
+    /// looked at again: ten seconds in all.
+    pub fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
+        let pause = self.pause;
+        [1, 1, 2, 4, 6, 6].into_iter().map(move |times| pause * times)
+    }
+
+    /// Takes rules off a group: all, or none if one of them is not there.
+    pub async fn revoke(
+        &self,
+        group: &GroupId,
+        rules: &BTreeSet<Rule>,
+        environment: &Environment,
+    ) -> Result<(), Failure> {
+        let permissions = rules.iter().map(|rule| permission(rule, environment)).collect();
+        let call = self
+            .client
+            .revoke_security_group_ingress()
+            .group_id(group.as_str())
+            .set_ip_permissions(Some(permissions));
+        call.send().await.map_err(|e| {
+            let what = format!("taking rules off security group {group} ({})", names(rules));
+            failure("RevokeSecurityGroupIngress", &what, &e)
+        })?;
+        Ok(())
+    }
+
+    /// Deletes a group. One that is not there any more counts as deleted.
+    pub async fn delete_group(&self, group: &GroupId) -> Result<(), Failure> {
+        let answer = self.client.delete_security_group().group_id(group.as_str()).send().await;
+        let what = format!("deleting security group {group}");
+        match answer.map_err(|e| failure("DeleteSecurityGroup", &what, &e)) {
+            Err(failure) if !failure.is_unknown_group() => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes groups off an endpoint.
+    pub async fn detach(&self, id: &EndpointId, groups: &BTreeSet<GroupId>) -> Result<(), Failure> {
+        let call = self
+            .client
+            .modify_vpc_endpoint()
+            .vpc_endpoint_id(id.as_str())
+            .set_remove_security_group_ids(Some(groups.iter().map(GroupId::to_string).collect()));
+        call.send().await.map_err(|e| {
+            failure("ModifyVpcEndpoint", &format!("taking groups off endpoint {id}"), &e)
+        })?;
+        Ok(())
+    }
+
+    /// Makes the environment's group.
+    pub async fn create_group(&self, step: &GroupStep) -> Result<GroupId, Failure> {
+        let what = format!("making security group {} in {}", step.name, step.vpc);
+        let call = self
+            .client
+            .create_security_group()
+            .vpc_id(step.vpc.as_str())
+            .group_name(&step.name)
+            .description(&step.description)
+            .tag_specifications(tag_specification(ResourceType::SecurityGroup, &step.tags));
+        let answer = call.send().await.map_err(|e| failure("CreateSecurityGroup", &what, &e))?;
+        GroupId::parse(answer.group_id().unwrap_or_default()).map_err(|e| {
+            Failure::new(what, format!("EC2's answer: {e}"), "look at the group by hand")
+        })
+    }
+
+    /// Adds rules to a group.
+    pub async fn authorize(
+        &self,
+        group: &GroupId,
+        rules: &BTreeSet<Rule>,
+        environment: &Environment,
+    ) -> Result<(), Failure> {
+        let permissions = rules.iter().map(|rule| permission(rule, environment)).collect();
+        let call = self
+            .client
+            .authorize_security_group_ingress()
+            .group_id(group.as_str())
+            .set_ip_permissions(Some(permissions));
+        call.send().await.map_err(|e| {
+            let what = format!("adding rules to security group {group} ({})", names(rules));
+            failure("AuthorizeSecurityGroupIngress", &what, &e)
+        })?;
+        Ok(())
+    }
+
+    /// Makes an endpoint; the answer may be one that was made before with the same token.
+    pub async fn create_endpoint(
+        &self,
+        request: &EndpointRequest,
+        groups: &[GroupId],
+        token: &str,
+    ) -> Result<Endpoint, Failure> {
+        let subnets: Vec<String> = request.subnets.iter().map(SubnetId::to_string).collect();
+        let what = format!("making an endpoint to {} in {}", request.service, request.vpc);
+        let call = self
+            .client
+            .create_vpc_endpoint()
+            .vpc_endpoint_type(VpcEndpointType::Interface)
+            .vpc_id(request.vpc.as_str())
+            .service_name(request.service.as_str())
+            .set_subnet_ids(Some(subnets))
+            .set_security_group_ids(Some(groups.iter().map(GroupId::to_string).collect()))
+            .ip_address_type(IpAddressType::from(request.address_type.as_str()))
+            .tag_specifications(tag_specification(ResourceType::VpcEndpoint, &request.tags))
+            .client_token(token);
+        let answer = call.send().await.map_err(|e| failure("CreateVpcEndpoint", &what, &e))?;
+        answer.vpc_endpoint().and_then(read_endpoint).ok_or_else(|| {
+            Failure::new(what, "EC2's answer names no endpoint", "look at the VPC's endpoints")
+        })
+    }
+
+    /// Puts an endpoint in more subnets and gives it more groups.
+    pub async fn complete_endpoint(
+        &self,
+        id: &EndpointId,
+        subnets: &BTreeSet<SubnetId>,
+        groups: &BTreeSet<GroupId>,
+    ) -> Result<(), Failure> {
+        let some = |ids: Vec<String>| (!ids.is_empty()).then_some(ids);
+        let call = self
+            .client
+            .modify_vpc_endpoint()
+            .vpc_endpoint_id(id.as_str())
+            .set_add_subnet_ids(some(subnets.iter().map(SubnetId::to_string).collect()))
+            .set_add_security_group_ids(some(groups.iter().map(GroupId::to_string).collect()));
+        call.send().await.map_err(|e| {
+            failure("ModifyVpcEndpoint", &format!("adding what endpoint {id} lacks"), &e)
+        })?;
+        Ok(())
+    }
+
+    /// Replaces the policy of an endpoint. It is sent once: the SDK would send the same document
+    /// again, over what somebody wrote meanwhile.
+    pub async fn write_policy(&self, id: &EndpointId, document: &str) -> Result<(), Failure> {
+        let once = Builder::new().retry_config(RetryConfig::disabled());
+        let call = self
+            .client
+            .modify_vpc_endpoint()
+            .vpc_endpoint_id(id.as_str())
+            .policy_document(document)
+            .customize()
+            .config_override(once);
+        call.send().await.map_err(|e| {
+            failure("ModifyVpcEndpoint", &format!("writing the policy of endpoint {id}"), &e)
+        })?;
+        Ok(())
+    }
+
+    /// Deletes endpoints. One that is not there any more counts as deleted.
+    pub async fn delete_endpoints(&self, ids: &BTreeSet<EndpointId>) -> Result<(), Failure> {
+        let ids: Vec<String> = ids.iter().map(EndpointId::to_string).collect();
+        let what = format!("deleting endpoints {}", ids.join(", "));
+        let answer =
+            self.client.delete_vpc_endpoints().set_vpc_endpoint_ids(Some(ids)).send().await;
+        let unsuccessful = match answer {
+            Ok(answer) => answer.unsuccessful.unwrap_or_default(),
+            Err(e) if is_unknown_endpoint(e.code()) => return Ok(()),
+            Err(e) => return Err(failure("DeleteVpcEndpoints", &what, &e)),
+        };
+        // The call answers 200 even where it deleted nothing (EC2 API, `DeleteVpcEndpoints`).
+        let mut errors = unsuccessful.iter().filter_map(|item| item.error());
+        match errors.find(|error| !is_unknown_endpoint(error.code())) {
+            None => Ok(()),
+            Some(error) => {
+                let code = error.code().map(str::to_owned);
+                let message = error.message().unwrap_or_default().to_owned();
+                Err(answered("DeleteVpcEndpoints", &what, code, message))
+            }
+        }
+    }
+
+    /// Sets tags on resources of ours.
+    pub async fn tag(&self, ids: &BTreeSet<String>, tags: &Tags) -> Result<(), Failure> {
+        let ids: Vec<String> = ids.iter().cloned().collect();
+        let what = format!("updating the tags of {}", ids.join(", "));
+        let call =
+            self.client.create_tags().set_resources(Some(ids)).set_tags(Some(tag_list(tags)));
+        call.send().await.map_err(|e| failure("CreateTags", &what, &e))?;
+        Ok(())
+    }
+}
+
+fn names(rules: &BTreeSet<Rule>) -> String {
+    rules.iter().map(Rule::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn tag_list(tags: &Tags) -> Vec<Tag> {
+    tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+fn tag_specification(kind: ResourceType, tags: &Tags) -> TagSpecification {
+    TagSpecification::builder().resource_type(kind).set_tags(Some(tag_list(tags))).build()
+}
+
+pub(super) fn read_tags(tags: &[Tag]) -> Tags {
+    tags.iter()
+        .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
+        .collect()
+}
+
+fn permission(rule: &Rule, environment: &Environment) -> IpPermission {
+    let description = rule.description(environment);
+    let permission = IpPermission::builder()
+        .ip_protocol("tcp")
+        .from_port(rule.port.into())
+        .to_port(rule.port.into());
+    match &rule.source {
+        Source::Group(account, group) => permission.user_id_group_pairs(
+            UserIdGroupPair::builder()
+                .user_id(account.as_str())
+                .group_id(group.as_str())
+                .description(description)
+                .build(),
+        ),
+        Source::Ipv4(block) => {
+            permission.ip_ranges(IpRange::builder().cidr_ip(block).description(description).build())
+        }
+        Source::Ipv6(block) => permission
+            .ipv6_ranges(Ipv6Range::builder().cidr_ipv6(block).description(description).build()),
+        Source::PrefixList(list) => permission.prefix_list_ids(
+            PrefixListId::builder().prefix_list_id(list.as_str()).description(description).build(),
+        ),
+    }
+    .build()
+}

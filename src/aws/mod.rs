@@ -1,0 +1,10 @@
+//! The outermost layer: the only rooms that talk to AWS.
+
+pub mod config;
+pub mod ec2;
+mod ec2_read;
+pub mod error;
+pub mod mwaa;
+
+pub use ec2::Ec2;
+pub use mwaa::Mwaa;

@@ -1,0 +1,105 @@
+//! The door: a payload becomes a [`Request`], once, or is refused with the path of the field that is
+//! wrong.
+
+mod eventbridge;
+mod fields;
+mod get_environment;
+mod spec;
+
+use std::fmt;
+
+use serde_json::Value;
+
+pub use eventbridge::{DETAIL_TYPE, SOURCE, shape};
+pub use get_environment::of_mwaa;
+pub use spec::{EnvironmentSpec, LeftOut, Mode, Origin, Status};
+
+use crate::environment::Environment;
+
+/// What a payload asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// What is to be done.
+    pub work: Work,
+    /// Whether only the plan is asked for.
+    pub dry_run: bool,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// Something is said of an environment: see whether all is right there.
+    Environment(Box<EnvironmentSpec>),
+    /// All that is ours must be looked at.
+    Sweep,
+    /// There is nothing to do, for this reason.
+    Nothing {
+        /// The environment.
+        environment: Environment,
+        /// The status that the event tells.
+        status: Status,
+        /// Why there is nothing to do.
+        reason: String,
+    },
+}
+
+/// Why an event was refused: the path of a field, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Where, as in `detail.networkConfiguration.subnetIds[1]`; empty for the whole payload.
+    pub path: String,
+    /// What is wrong there.
+    pub why: String,
+}
+
+impl Refusal {
+    /// Where, and what is wrong there.
+    pub fn at_path(&self) -> String {
+        let path = if self.path.is_empty() { "the payload" } else { &self.path };
+        format!("{path}: {}", self.why)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event refused: {}", self.at_path())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+fn refuse(path: impl Into<String>, why: impl fmt::Display) -> Refusal {
+    Refusal { path: path.into(), why: why.to_string() }
+}
+
+/// Reads a payload: an EventBridge event, the answer of `aws mwaa get-environment`, or the schedule's
+/// `{"sweep": true}`; each with `"dryRun": true` beside it or without.
+///
+/// # Errors
+///
+/// A [`Refusal`] that names the first field that is wrong.
+pub fn parse(mut payload: Value) -> Result<Request, Refusal> {
+    // serde would take a JSON list for a struct, field by field.
+    let Some(fields) = payload.as_object_mut() else {
+        return Err(refuse("", "expected an EventBridge event, a JSON object"));
+    };
+    let dry_run = match fields.remove("dryRun") {
+        None => false,
+        Some(Value::Bool(dry_run)) => dry_run,
+        Some(_) => return Err(refuse("dryRun", "expected true or false")),
+    };
+    let work = if let Some(sweep) = fields.get("sweep") {
+        match sweep {
+            Value::Bool(true) => Work::Sweep,
+            _ => return Err(refuse("sweep", "expected true")),
+        }
+    } else if let Some(environment) = fields.remove(get_environment::OBJECT) {
+        get_environment::replayed(environment)?
+    } else {
+        eventbridge::event(payload)?
+    };
+    Ok(Request { work, dry_run })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! The rule of truth: MWAA is asked, an event is a hint, a tag is a memory. What is wanted, and what may
+//! be taken away, follows from what MWAA says, and from the event only as far as MWAA cannot say it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::recall::Memory;
+use crate::event::{EnvironmentSpec, Origin, Status};
+use crate::report::Failure;
+
+/// What MWAA says of an environment when it is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MwaaSays {
+    /// This.
+    Says(Box<EnvironmentSpec>),
+    /// That there is no such environment.
+    NotFound,
+    /// That it may not be asked about it; or there is no role to ask with.
+    MayNotAsk(Failure),
+    /// Nothing, or nothing that can be understood. That proves nothing.
+    NoReply(Failure),
+}
+
+/// What is to be done for an environment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Course {
+    /// Nothing, for this reason.
+    Nothing(String),
+    /// It gets what it needs, and loses what is proven stale.
+    Serve(Box<Serve>),
+    /// Its creation failed: what is there is told, and nothing changed.
+    Diagnose(Box<Serve>),
+    /// It is gone: what was made for it goes.
+    Clear(Box<Clear>),
+}
+
+/// An environment gets what it needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Serve {
+    /// What it needs.
+    pub spec: EnvironmentSpec,
+    /// Whether MWAA waits for its endpoints, so that all that is needed must be named.
+    pub is_waiting: bool,
+    /// What is remembered of it.
+    pub memory: Memory,
+    /// Why dead endpoints are not replaced, if they are not: they may be all that remembers it.
+    pub keeps_dead: Option<String>,
+    /// What may be taken away.
+    pub stale: Stale,
+}
+
+/// What may be taken away from an environment that is in use.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stale {
+    /// Nothing.
+    None,
+    /// What this proves stale.
+    Proven(EnvironmentSpec),
+    /// Nothing, for this reason, although this seems to prove something stale: it must be tried again.
+    Unproven(EnvironmentSpec, String),
+}
+
+/// What was made for an environment that is gone goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clear {
+    /// What is said of it.
+    pub spec: EnvironmentSpec,
+    /// Whether MWAA itself says that it is gone.
+    pub is_sure: bool,
+    /// Why nothing is taken away, if nothing is: it must be tried again.
+    pub unproven: Option<String>,
+}
+
+/// How old an event may be for MWAA's answer to lag behind it.
+const FRESH_EVENT: TimeDelta = TimeDelta::minutes(5);
+
+const LATE: &str = "MWAA says that there is no such environment any more: the event is late";
+
+/// Judges what is to be done for an environment of which a `hint` is given, an event or a person's
+/// replay, and of which MWAA `says` this. `remembered` is the time of the newest event that was
+/// applied to what was made for it, and `is_left_behind` whether that was left when it went.
+pub fn judge(
+    hint: Option<&EnvironmentSpec>,
+    says: &MwaaSays,
+    remembered: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Course {
+    match (says, hint) {
+        (MwaaSays::Says(answer), hint) => by_answer(answer, hint, now),
+        (MwaaSays::NotFound, Some(hint)) if hint.status != Status::Deleted => {
+            Course::Nothing(LATE.to_owned())
+        }
+        (MwaaSays::NotFound, Some(hint)) => clear(hint.clone(), true, None),
+        (MwaaSays::NotFound | MwaaSays::MayNotAsk(_) | MwaaSays::NoReply(_), None) => {
+            Course::Nothing("nobody says anything of it".to_owned())
+        }
+        (MwaaSays::MayNotAsk(_), Some(hint)) => by_hint(hint, None, remembered),
+        (MwaaSays::NoReply(why), Some(hint)) => by_hint(hint, Some(why.to_string()), remembered),
+    }
+}
+
+fn clear(spec: EnvironmentSpec, is_sure: bool, unproven: Option<String>) -> Course {
+    Course::Clear(Box::new(Clear { spec, is_sure, unproven }))
+}
+
+/// MWAA answers: that is what is wanted. Event times play no part, but to tell an event of an earlier
+/// environment, or one that MWAA's answer lags behind.
+fn by_answer(
+    answer: &EnvironmentSpec,
+    hint: Option<&EnvironmentSpec>,
+    now: DateTime<Utc>,
+) -> Course {
+    let status = &answer.status;
+    let hint = match hint {
+        // `DELETING` and `DELETED` agree with the event.
+        Some(hint) if hint.status == Status::Deleted => {
+            return match status {
+                Status::Deleting | Status::Deleted => clear(hint.clone(), true, None),
+                _ => Course::Nothing(format!(
+                    "MWAA says that the environment is {status}: the event is late, or was sent on by somebody"
+                )),
+            };
+        }
+        // It is of an environment that had this name before.
+        Some(hint) if hint.event_time() < created(answer) && hint.event_time().is_some() => None,
+        hint => hint,
+    };
+    let is_fresh = hint
+        .and_then(EnvironmentSpec::event_time)
+        .is_some_and(|time| now.signed_duration_since(time) < FRESH_EVENT);
+    let told = hint.map_or(status, |hint| &hint.status);
+    let mut spec = match hint {
+        Some(hint) => answer.clone().filled_from(hint, is_fresh),
+        None => answer.clone(),
+    };
+    if spec.customer_managed == Some(false) {
+        return Course::Nothing(
+            "MWAA manages this environment's endpoints itself (endpointManagement is SERVICE)"
+                .to_owned(),
+        );
+    }
+    let memory = match hint.and_then(EnvironmentSpec::event_time) {
+        Some(time) => Memory::Event(time),
+        None if hint.is_some() => Memory::None,
+        None => Memory::Seen(now),
+    };
+    let is_waiting = *told == Status::Pending || *status == Status::Pending;
+    let mut serve =
+        Serve { spec: answer.clone(), is_waiting, memory, keeps_dead: None, stale: Stale::None };
+    let failed = *status == Status::CreateFailed
+        || matches!(status, Status::Creating | Status::Pending) && *told == Status::CreateFailed;
+    if failed && *told == Status::CreateFailed && hint.is_some() {
+        spec.status = Status::CreateFailed;
+        (serve.spec, serve.is_waiting) = (spec, false);
+        return Course::Diagnose(Box::new(serve));
+    }
+    if status.is_over() {
+        return Course::Nothing(format!("MWAA says that the environment is {status}"));
+    }
+    if hint.is_none() && *status == Status::Creating {
+        return Course::Nothing(format!("an environment that is {status} needs nothing"));
+    }
+    if status.is_settled() && (told.is_settled() || hint.is_none()) {
+        serve.stale = Stale::Proven(answer.clone());
+    }
+    spec.status = told.clone();
+    serve.spec = spec;
+    Course::Serve(Box::new(serve))
+}
+
+fn created(answer: &EnvironmentSpec) -> Option<DateTime<Utc>> {
+    match answer.origin {
+        Origin::Mwaa { created, .. } => created,
+        _ => None,
+    }
+}
+
+/// MWAA may not be asked, or does not reply, for the reason in `silent`: the event is all there is, in
+/// the order of event times. A person's replay has no time: it adds.
+fn by_hint(
+    hint: &EnvironmentSpec,
+    silent: Option<String>,
+    remembered: Option<DateTime<Utc>>,
+) -> Course {
+    if hint.status == Status::Deleted {
+        let unproven = silent.map(|why| format!("MWAA did not say whether it is gone: {why}"));
+        return clear(hint.clone(), false, unproven);
+    }
+    if let (Some(time), Some(remembered)) = (hint.event_time(), remembered)
+        && remembered > time
+    {
+        return Course::Nothing(format!(
+            "an event of {remembered} was applied before, and this one is of {time}"
+        ));
+    }
+    let is_proof = hint.status == Status::Available && matches!(hint.origin, Origin::Event(_));
+    let stale = match (&silent, is_proof) {
+        (None, true) => Stale::Proven(hint.clone()),
+        (Some(why), true) => {
+            Stale::Unproven(hint.clone(), format!("MWAA did not say whether it is: {why}"))
+        }
+        (_, false) => Stale::None,
+    };
+    let serve = Serve {
+        spec: hint.clone(),
+        is_waiting: hint.status == Status::Pending,
+        memory: hint.event_time().map_or(Memory::None, Memory::Event),
+        keeps_dead: silent
+            .map(|_| "MWAA did not answer whether the environment still exists".to_owned()),
+        stale,
+    };
+    match hint.status {
+        Status::CreateFailed => Course::Diagnose(Box::new(serve)),
+        _ => Course::Serve(Box::new(serve)),
+    }
+}
+
+/// Judges what a sweep does for an environment of which nobody told anything. `is_left_behind` says
+/// whether all that was made for it was marked as left when it went.
+pub fn judge_unasked(
+    unknown: &EnvironmentSpec,
+    says: &MwaaSays,
+    is_left_behind: bool,
+    now: DateTime<Utc>,
+) -> Course {
+    let serve = |keeps_dead| {
+        Course::Serve(Box::new(Serve {
+            spec: unknown.clone(),
+            is_waiting: false,
+            memory: Memory::None,
+            keeps_dead,
+            stale: Stale::None,
+        }))
+    };
+    match says {
+        MwaaSays::Says(answer) => by_answer(answer, None, now),
+        MwaaSays::NotFound => clear(gone(unknown), true, None),
+        // Its event was the proof, so nobody need be asked.
+        MwaaSays::MayNotAsk(_) if is_left_behind => clear(gone(unknown), false, None),
+        MwaaSays::MayNotAsk(_) => serve(None),
+        MwaaSays::NoReply(_) if is_left_behind => {
+            Course::Nothing("it was left behind, and MWAA did not reply".to_owned())
+        }
+        MwaaSays::NoReply(_) => {
+            serve(Some("MWAA did not answer whether the environment still exists".to_owned()))
+        }
+    }
+}
+
+fn gone(unknown: &EnvironmentSpec) -> EnvironmentSpec {
+    EnvironmentSpec { status: Status::Deleted, ..unknown.clone() }
+}

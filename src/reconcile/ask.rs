@@ -1,0 +1,293 @@
+//! Asking MWAA: about the environment at hand, and about neighbours whose queues are missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::Context;
+pub use crate::aws::mwaa::Asking;
+use crate::aws::mwaa::Unanswered;
+use crate::environment::{AccountId, EndpointId, Environment, QueueArn, Region, VpcId};
+use crate::event::{self, EnvironmentSpec};
+use crate::plan::Step;
+use crate::plan::decide::Neighbours;
+use crate::plan::proof::MwaaSays;
+use crate::report::{Failure, Warning};
+use crate::sqs_policy::{self, apply::Vouch};
+use crate::tags::{self, Tags};
+use crate::vpc::{Endpoint, Observed};
+
+/// How long the work on an event waits for MWAA's answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What MWAA says of an environment.
+pub async fn about(context: &Context<'_>, environment: &Environment) -> MwaaSays {
+    ask(context.mwaa, environment).await
+}
+
+/// What MWAA says of an environment, if it can be asked at all.
+pub async fn ask(mwaa: Option<Asking<'_>>, environment: &Environment) -> MwaaSays {
+    let doing = format!("asking MWAA about {}", environment.arn());
+    let Some(mwaa) = mwaa else {
+        let why = "the function does not know the account that it runs in";
+        return MwaaSays::MayNotAsk(Failure::new(doing, why, "ask MWAA yourself"));
+    };
+    let failed = |why: String| Failure { doing, why: Some(why), error: None, remedy: None };
+    match tokio::time::timeout(PATIENCE, mwaa.environment(environment)).await {
+        Err(_) => MwaaSays::NoReply(failed(format!("no answer within {PATIENCE:?}"))),
+        Ok(Err(Unanswered::MayNotAsk(failure))) => MwaaSays::MayNotAsk(failure),
+        Ok(Err(Unanswered::NoReply(failure))) => MwaaSays::NoReply(failure),
+        Ok(Ok(None)) => MwaaSays::NotFound,
+        Ok(Ok(Some(answer))) => match event::of_mwaa(answer) {
+            Ok(spec) if spec.environment == *environment => MwaaSays::Says(Box::new(spec)),
+            Ok(spec) => {
+                MwaaSays::NoReply(failed(format!("the answer is about {}", spec.environment.arn())))
+            }
+            Err(refusal) => MwaaSays::NoReply(failed(format!(
+                "the answer cannot be read: {}",
+                refusal.at_path()
+            ))),
+        },
+    }
+}
+
+/// Whose word counts in a delivery or a sweep: what MWAA said of whom, and whose queues are known.
+#[derive(Debug)]
+pub struct Voices<'a> {
+    mwaa: Option<Asking<'a>>,
+    heard: Mutex<BTreeMap<Environment, MwaaSays>>,
+    /// The accounts of queues that an event or MWAA has named: MWAA's own.
+    accounts: Mutex<BTreeSet<AccountId>>,
+    corrections: Mutex<BTreeMap<QueueArn, BTreeSet<EndpointId>>>,
+}
+
+impl<'a> Voices<'a> {
+    /// Of a delivery, in which this was said of one environment.
+    pub fn of_one(context: &Context<'a>, hint: &EnvironmentSpec, says: &MwaaSays) -> Self {
+        let heard = BTreeMap::from([(hint.environment.clone(), says.clone())]);
+        let voices = Self::of_all(context.mwaa, heard);
+        voices.know(hint);
+        voices
+    }
+
+    /// Of a sweep, in which MWAA has said this.
+    pub fn of_all(mwaa: Option<Asking<'a>>, heard: BTreeMap<Environment, MwaaSays>) -> Self {
+        let voices = Self {
+            mwaa,
+            heard: Mutex::default(),
+            accounts: Mutex::default(),
+            corrections: Mutex::default(),
+        };
+        for (environment, says) in heard {
+            voices.hear(&environment, says);
+        }
+        voices
+    }
+
+    fn hear(&self, environment: &Environment, says: MwaaSays) {
+        if let MwaaSays::Says(answer) = &says {
+            self.know(answer);
+        }
+        lock(&self.heard).insert(environment.clone(), says);
+    }
+
+    fn know(&self, spec: &EnvironmentSpec) {
+        lock(&self.accounts).extend(spec.queues().iter().map(QueueArn::account));
+    }
+
+    /// The steps that put tags right which MWAA's answers have shown to be wrong. Each is told once.
+    pub fn corrections(&self) -> Vec<Step> {
+        let wrong = std::mem::take(&mut *lock(&self.corrections));
+        wrong
+            .into_iter()
+            .map(|(queue, ids)| Step::Tag {
+                ids: ids.iter().map(EndpointId::to_string).collect(),
+                tags: Tags::from([(tags::QUEUE.to_owned(), queue.to_string())]),
+                holds_up: false,
+            })
+            .collect()
+    }
+
+    /// Asks about those of `environments` that were not asked about, side by side.
+    async fn ask_about(&self, environments: Vec<Environment>) {
+        let known = lock(&self.heard).clone();
+        let unknown = environments.into_iter().filter(|it| !known.contains_key(it));
+        let answers = unknown.map(|it| async move { (ask(self.mwaa, &it).await, it) });
+        for (says, environment) in join_all(answers).await {
+            self.hear(&environment, says);
+        }
+    }
+}
+
+/// Who says, for the work on one environment, which of its neighbours' queues count.
+#[derive(Clone, Copy, Debug)]
+pub struct Voucher<'a> {
+    /// What was heard.
+    pub voices: &'a Voices<'a>,
+    /// The environment, if its queue is named: what its tags remember says nothing then.
+    pub own: Option<&'a Environment>,
+}
+
+impl<'a> Voucher<'a> {
+    /// For the work that `spec` asks for.
+    pub fn new(voices: &'a Voices<'a>, spec: &'a EnvironmentSpec) -> Self {
+        let own = (!spec.queues().is_empty()).then_some(&spec.environment);
+        Self { voices, own }
+    }
+
+    /// The queues of others in `vpc` that are missing from a policy there.
+    pub async fn neighbours_in(
+        &self,
+        vpc: &VpcId,
+        region: &Region,
+        observed: &Observed,
+        organization: Option<&str>,
+    ) -> Neighbours {
+        let endpoints: Vec<Endpoint> = observed.endpoints_in(vpc).cloned().collect();
+        let is_missing = |queues: &BTreeSet<QueueArn>| {
+            let policies =
+                endpoints.iter().filter(|it| it.serves_sqs(region) && !it.requester_managed);
+            policies
+                .flat_map(|it| sqs_policy::missing(it.policy.as_deref(), queues, organization))
+                .collect::<BTreeSet<QueueArn>>()
+        };
+        let (queues, warnings) = self.neighbours(&endpoints, &is_missing, true).await;
+        Neighbours { queues, warnings }
+    }
+}
+
+/// What the tags on an environment's endpoints say of its queue.
+#[derive(Default)]
+struct Remembered {
+    queues: BTreeMap<QueueArn, BTreeSet<EndpointId>>,
+}
+
+impl Vouch for Voucher<'_> {
+    async fn neighbours(
+        &self,
+        endpoints: &[Endpoint],
+        is_missing: &(dyn Fn(&BTreeSet<QueueArn>) -> BTreeSet<QueueArn> + Sync),
+        may_ask: bool,
+    ) -> (BTreeSet<QueueArn>, Vec<Warning>) {
+        let (remembered, mut warnings) = remembered(endpoints, self.own);
+        let all = remembered.values().flat_map(|it| it.queues.keys().cloned()).collect();
+        let missing = is_missing(&all);
+        let lacking: Vec<(&Environment, &Remembered)> = remembered
+            .iter()
+            .filter(|(_, it)| it.queues.keys().any(|queue| missing.contains(queue)))
+            .collect();
+        if may_ask {
+            self.voices.ask_about(lacking.iter().map(|(it, _)| (*it).clone()).collect()).await;
+        }
+        let heard = lock(&self.voices.heard).clone();
+        let accounts = lock(&self.voices.accounts).clone();
+        let mut queues = BTreeSet::new();
+        for (environment, remembered) in lacking {
+            match heard.get(environment) {
+                Some(MwaaSays::Says(answer)) if !answer.status.is_over() => {
+                    let Some(queue) = &answer.queue else { continue };
+                    queues.insert(queue.clone());
+                    let wrong = remembered.queues.iter().filter(|(it, _)| *it != queue);
+                    for (other, ids) in wrong {
+                        warnings.push(contradicted(environment, other, queue, ids));
+                        lock(&self.voices.corrections)
+                            .entry(queue.clone())
+                            .or_default()
+                            .extend(ids.iter().cloned());
+                    }
+                }
+                Some(MwaaSays::MayNotAsk(_)) => {
+                    for (queue, ids) in &remembered.queues {
+                        if !missing.contains(queue) {
+                            continue;
+                        }
+                        if queue.is_named_as_celery_queue() && accounts.contains(&queue.account()) {
+                            queues.insert(queue.clone());
+                        } else {
+                            warnings.push(not_believed(environment, queue, ids));
+                        }
+                    }
+                }
+                // It is gone, or its own delivery or the sweep sees to it.
+                _ => {}
+            }
+        }
+        (queues, warnings)
+    }
+}
+
+/// What the tags on `endpoints` remember, but of the environment that is worked for, and what somebody
+/// should know of them. What is left behind remembers nothing that anybody needs.
+fn remembered(
+    endpoints: &[Endpoint],
+    own: Option<&Environment>,
+) -> (BTreeMap<Environment, Remembered>, Vec<Warning>) {
+    let mut all: BTreeMap<Environment, Remembered> = BTreeMap::new();
+    let mut warnings = Vec::new();
+    for endpoint in endpoints.iter().filter(|it| it.state.is_alive()) {
+        let Some((environment, _)) = endpoint.made_for() else { continue };
+        if own == Some(&environment) || tags::is_left_behind(&endpoint.tags) {
+            continue;
+        }
+        let Some(text) = endpoint.tags.get(tags::QUEUE) else { continue };
+        match endpoint.remembered_queue() {
+            Some(queue) => {
+                let queues = &mut all.entry(environment).or_default().queues;
+                queues.entry(queue).or_default().insert(endpoint.id.clone());
+            }
+            None => warnings.push(Warning::new(
+                format!(
+                    "the tag {} holds no queue of this Region: {}: {text}",
+                    tags::QUEUE,
+                    endpoint.id
+                ),
+                "correct the tag; it was left out of the SQS endpoint's policy",
+            )),
+        }
+    }
+    (all, warnings)
+}
+
+fn contradicted(
+    environment: &Environment,
+    tagged: &QueueArn,
+    queue: &QueueArn,
+    ids: &BTreeSet<EndpointId>,
+) -> Warning {
+    Warning {
+        message: format!(
+            "the tag {} on {} says {tagged}, and MWAA says that the queue of {} is {queue}: the tag is put right",
+            tags::QUEUE,
+            names(ids),
+            environment.arn()
+        ),
+        remedy: None,
+    }
+}
+
+fn not_believed(
+    environment: &Environment,
+    queue: &QueueArn,
+    ids: &BTreeSet<EndpointId>,
+) -> Warning {
+    Warning::new(
+        format!(
+            "the queue in the tag {} on {} was left out of the SQS endpoint's policy, from which it is missing: MWAA may not be asked about {}, and nothing else says that {queue} is a queue of MWAA",
+            tags::QUEUE,
+            names(ids),
+            environment.arn()
+        ),
+        "replay the environment (aws mwaa get-environment), or let the function ask MWAA (ReaderRole)",
+    )
+}
+
+fn names(ids: &BTreeSet<EndpointId>) -> String {
+    ids.iter().map(EndpointId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// What a panic elsewhere has left behind is still right: single values are put in.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,271 @@
+//! The policy of an SQS interface endpoint: what it allows, what it denies, and how a queue joins it.
+//!
+//! Reading is asymmetric on purpose. An Allow counts only where it surely applies, a Deny counts
+//! unless it surely does not. In doubt a queue is added that was not needed, or a block is reported
+//! that is none; never is a queue taken for admitted that is not.
+//!
+//! Writing touches one statement, our own (Sid [`SID`]). All others are carried over as the text
+//! they are, so that not even a number's spelling changes.
+
+pub mod apply;
+mod document;
+mod statement;
+pub mod step;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde_json::json;
+
+pub use step::{PolicyAction, PolicyStep, WithdrawStep};
+
+use crate::environment::{AccountId, QueueArn};
+use document::{Document, Ours, minified};
+use statement::Statement;
+
+/// The Sid of our own statement.
+pub const SID: &str = "MwaaCeleryQueues";
+
+/// The longest policy that EC2 takes for an endpoint, in characters, white space included
+/// (VPC user guide, "Control access to VPC endpoints using endpoint policies").
+pub const MAX_POLICY_CHARACTERS: usize = 20_480;
+
+/// What the role of an MWAA environment does with its Celery queue (MWAA user guide, "Amazon MWAA
+/// execution role").
+pub const QUEUE_ACTIONS: [&str; 6] = [
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:GetQueueUrl",
+    "sqs:ReceiveMessage",
+    "sqs:SendMessage",
+];
+
+/// Why a policy cannot be made to admit the queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// It is no JSON object with a list of statements; the text says where.
+    Unreadable(String),
+    /// A statement with our Sid does not have our shape; the text says in what.
+    SomebodysEdit(String),
+    /// With the queues it would be longer than EC2 takes; the number is its length in characters.
+    TooLong(usize),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Unreadable(why) => write!(f, "the policy cannot be read: {why}"),
+            Problem::SomebodysEdit(why) => {
+                write!(f, "the statement {SID} is not as this function writes it: {why}")
+            }
+            Problem::TooLong(characters) => write!(
+                f,
+                "with the queue the policy would have {characters} characters, and EC2 takes at most {MAX_POLICY_CHARACTERS}"
+            ),
+        }
+    }
+}
+
+impl Problem {
+    /// What the operator can do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Problem::Unreadable(_) => "give the endpoint a valid policy".to_owned(),
+            Problem::SomebodysEdit(_) => format!(
+                "give the edited statement another Sid, or delete it; the next delivery then writes {SID} anew"
+            ),
+            Problem::TooLong(_) => {
+                "shorten the policy: remove queues of environments that are gone, or allow the queues with one pattern, such as arn:<partition>:sqs:<region>:*:airflow-celery-*"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+/// What must happen for a policy to admit the queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Nothing: every queue is provably allowed, or in our statement already.
+    Given,
+    /// This document must replace the policy; `added` are the queues that it adds to our statement.
+    Write {
+        /// The whole policy, without white space.
+        document: String,
+        /// The queues that our statement did not list before.
+        added: BTreeSet<QueueArn>,
+    },
+}
+
+/// How surely a Deny keeps an environment from its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Certainty {
+    /// It applies to some requests, or it cannot be told.
+    Maybe,
+    /// It applies to every request.
+    Surely,
+}
+
+/// A statement that denies an environment some use of its queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// How surely.
+    pub certainty: Certainty,
+    /// The statement, without white space.
+    pub statement: String,
+}
+
+/// What must happen to `policy` (an absent one allows everything) for it to admit `queues`.
+/// `organization` is the condition that our statement should carry.
+///
+/// # Errors
+///
+/// A [`Problem`] if the policy cannot be written; nothing should be written then.
+pub fn admit(
+    policy: Option<&str>,
+    queues: &BTreeSet<QueueArn>,
+    organization: Option<&str>,
+) -> Result<Admission, Problem> {
+    let Some(policy) = present(policy) else { return Ok(Admission::Given) };
+    let document = Document::parse(policy)?;
+    let ours = document.our_statement();
+    let (listed, others) = listed_and_others(&document, &ours, organization);
+    if queues.iter().all(|queue| listed.contains(queue) || provably_allowed(&others, queue)) {
+        return Ok(Admission::Given);
+    }
+
+    let ours = ours?;
+    let before = ours.as_ref().map(|(_, ours)| ours.queues.clone()).unwrap_or_default();
+    let real = |queue: &&QueueArn| !queue.is_placeholder();
+    let after: BTreeSet<QueueArn> = before.union(queues).filter(real).cloned().collect();
+    let text = document.with_our_statement(
+        ours.map(|(index, _)| index),
+        Some(&our_statement(&after, organization)),
+    );
+    let characters = text.chars().count();
+    if characters > MAX_POLICY_CHARACTERS {
+        return Err(Problem::TooLong(characters));
+    }
+    Ok(Admission::Write { document: text, added: after.difference(&before).cloned().collect() })
+}
+
+/// Those of `queues` that `policy` does not admit. Of a policy that cannot be read, all.
+pub fn missing(
+    policy: Option<&str>,
+    queues: &BTreeSet<QueueArn>,
+    organization: Option<&str>,
+) -> BTreeSet<QueueArn> {
+    let Some(policy) = present(policy) else { return BTreeSet::new() };
+    let Ok(document) = Document::parse(policy) else { return queues.clone() };
+    let ours = document.our_statement();
+    let (listed, others) = listed_and_others(&document, &ours, organization);
+    let is_missing =
+        |queue: &&QueueArn| !listed.contains(*queue) && !provably_allowed(&others, queue);
+    queues.iter().filter(is_missing).cloned().collect()
+}
+
+/// The queues that our own statement lists, and the other statements.
+fn listed_and_others<'a>(
+    document: &'a Document,
+    ours: &Result<Option<(usize, Ours)>, Problem>,
+    organization: Option<&str>,
+) -> (BTreeSet<QueueArn>, Vec<&'a Statement>) {
+    let listed = match ours {
+        Ok(Some((_, ours))) if ours.organization.as_deref() == organization => ours.queues.clone(),
+        _ => BTreeSet::new(),
+    };
+    // Our own statement is judged by what it lists, not by what it allows: if the condition that it
+    // should carry has changed, it is written anew.
+    let others = document
+        .statements
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !matches!(ours, Ok(Some((our_index, _))) if our_index == index))
+        .map(|(_, statement)| statement)
+        .collect();
+    (listed, others)
+}
+
+/// What must happen for a policy to list queues no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// Nothing: our statement lists none of them.
+    Given,
+    /// This document must replace the policy; `removed` are the queues that our statement loses.
+    Write {
+        /// The whole policy, without white space.
+        document: String,
+        /// The queues.
+        removed: BTreeSet<QueueArn>,
+    },
+}
+
+/// What must happen to `policy` for our statement not to list `queues`.
+///
+/// The endpoint never becomes more open by it, and its policy never invalid. Where our statement
+/// is the only one, it stays, with the ARN of a queue that cannot be, since a policy without any
+/// statement is invalid and EC2 resets policies of gateway endpoints only (EC2 API,
+/// `ModifyVpcEndpoint.ResetPolicy`).
+///
+/// # Errors
+///
+/// A [`Problem`] if the policy cannot be written; nothing should be written then.
+pub fn withdraw(policy: Option<&str>, queues: &BTreeSet<QueueArn>) -> Result<Withdrawal, Problem> {
+    let Some(policy) = present(policy) else { return Ok(Withdrawal::Given) };
+    let document = Document::parse(policy)?;
+    let Some((place, ours)) = document.our_statement()? else { return Ok(Withdrawal::Given) };
+    let removed: BTreeSet<QueueArn> = ours.queues.intersection(queues).cloned().collect();
+    let Some(one) = removed.first() else { return Ok(Withdrawal::Given) };
+    let mut left: BTreeSet<QueueArn> = ours.queues.difference(&removed).cloned().collect();
+    if left.is_empty() && document.statements.len() == 1 {
+        left.insert(one.placeholder());
+    }
+    let ours = (!left.is_empty()).then(|| our_statement(&left, ours.organization.as_deref()));
+    Ok(Withdrawal::Write {
+        document: document.with_our_statement(Some(place), ours.as_deref()),
+        removed,
+    })
+}
+
+/// The statements of `policy` that deny an environment of `account` some use of `queue`. A policy
+/// that cannot be read denies nothing here: [`admit`] reports it.
+pub fn blocks(policy: Option<&str>, queue: &QueueArn, account: &AccountId) -> Vec<Block> {
+    let Some(document) = present(policy).and_then(|policy| Document::parse(policy).ok()) else {
+        return Vec::new();
+    };
+    document
+        .statements
+        .iter()
+        .filter_map(|statement| {
+            let certainty = QUEUE_ACTIONS
+                .iter()
+                .filter_map(|action| statement.denies(action, queue, Some(account)))
+                .max()?;
+            Some(Block { certainty, statement: minified(statement.raw.get()) })
+        })
+        .collect()
+}
+
+fn present(policy: Option<&str>) -> Option<&str> {
+    policy.filter(|policy| !policy.trim().is_empty())
+}
+
+fn provably_allowed(statements: &[&Statement], queue: &QueueArn) -> bool {
+    QUEUE_ACTIONS.iter().all(|action| {
+        statements.iter().any(|statement| statement.allows(action, queue))
+            && statements.iter().all(|statement| statement.denies(action, queue, None).is_none())
+    })
+}
+
+/// Our statement for `queues`, in the one spelling that is ever written.
+fn our_statement(queues: &BTreeSet<QueueArn>, organization: Option<&str>) -> String {
+    let resources: Vec<&str> = queues.iter().map(QueueArn::as_str).collect();
+    let condition = organization.map_or(String::new(), |organization| {
+        format!(r#","Condition":{}"#, json!({"StringEquals": {"aws:PrincipalOrgID": organization}}))
+    });
+    format!(
+        r#"{{"Sid":"{SID}","Effect":"Allow","Principal":"*","Action":{},"Resource":{}{condition}}}"#,
+        json!(QUEUE_ACTIONS),
+        json!(resources),
+    )
+}

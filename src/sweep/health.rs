@@ -1,0 +1,77 @@
+//! What is slow or nearly full in the VPCs that a sweep has looked at.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::look::{Landscape, Seen};
+use super::{SweepReport, VpcHealth};
+use crate::environment::Region;
+use crate::reconcile::Context;
+use crate::report::Warning;
+use crate::settings::DEFAULT_ENDPOINT_QUOTA;
+use crate::sqs_policy::MAX_POLICY_CHARACTERS;
+use crate::vpc::{Kind, State};
+
+/// How long an endpoint may take to become available before it is reported.
+const SLOW_ENDPOINT: TimeDelta = TimeDelta::minutes(30);
+/// The share of a quota from which on it is reported, in percent.
+const NEARLY_FULL: usize = 80;
+
+/// Reports what is slow or nearly full.
+pub(super) fn health(
+    context: &Context<'_>,
+    region: &Region,
+    landscape: &Landscape,
+    now: DateTime<Utc>,
+    report: &mut SweepReport,
+) {
+    let quota = context.settings.endpoint_quota.unwrap_or(DEFAULT_ENDPOINT_QUOTA);
+    for (vpc, Seen { endpoints, .. }) in landscape.vpcs() {
+        let slow = endpoints.iter().filter(|endpoint| {
+            endpoint.made_for().is_some()
+                && !endpoint.state.is_going()
+                && endpoint.state != State::Available
+                && endpoint.created.is_some_and(|c| now.signed_duration_since(c) > SLOW_ENDPOINT)
+        });
+        for endpoint in slow {
+            report.warnings.push(Warning::new(
+                format!(
+                    "{} to {} is {} after {} minutes",
+                    endpoint.id,
+                    endpoint.service,
+                    endpoint.state,
+                    SLOW_ENDPOINT.num_minutes()
+                ),
+                "see whether the environment still waits for it; a dead one is replaced while it does",
+            ));
+        }
+        let interfaces =
+            endpoints.iter().filter(|e| e.kind != Kind::Gateway && !e.state.is_going()).count();
+        if interfaces * 100 >= quota * NEARLY_FULL {
+            report.warnings.push(Warning::new(
+                format!("{vpc} has {interfaces} of {quota} endpoints"),
+                "ask for a higher \"Interface VPC endpoints per VPC\" in Service Quotas",
+            ));
+        }
+        let policy_characters: BTreeMap<String, usize> = endpoints
+            .iter()
+            .filter(|endpoint| endpoint.serves_sqs(region))
+            .filter_map(|e| Some((e.id.to_string(), e.policy.as_ref()?.chars().count())))
+            .collect();
+        for (id, characters) in &policy_characters {
+            if characters * 100 >= MAX_POLICY_CHARACTERS * NEARLY_FULL {
+                report.warnings.push(Warning::new(
+                    format!("the policy of {id} has {characters} of {MAX_POLICY_CHARACTERS} characters"),
+                    "allow the queues with one pattern, such as arn:<partition>:sqs:<region>:*:airflow-celery-*",
+                ));
+            }
+        }
+        report.vpcs.push(VpcHealth {
+            vpc: vpc.to_string(),
+            endpoints: interfaces,
+            quota,
+            policy_characters,
+        });
+    }
+}
