@@ -88,6 +88,15 @@ pub enum Kind {
     Tags,
 }
 
+/// Whether something is told before it is done, or after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tense {
+    /// What would be done.
+    Would,
+    /// What was done.
+    Did,
+}
+
 /// What was done to a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -119,7 +128,7 @@ pub struct Warning {
 }
 
 impl Warning {
-    /// A note with a remedy.
+    /// A warning with a remedy.
     pub fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { message: message.into(), remedy: Some(remedy.into()) }
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::environment::{AccountId, GroupId, PrefixListId, VpcId};
-use crate::security_group::Source;
 use crate::tags;
+use crate::vpc::Source;
 
 /// The template's parameters, parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Settings {
     /// Whether what was made for an environment is left when the environment goes. Rules that name
     /// its groups go all the same: they would keep the groups from being deleted.
     pub keep_leftovers: bool,
-    /// The role that participants let the function take on to ask MWAA of their environments.
+    /// The role that participants let the function assume to ask MWAA of their environments.
     pub reader_role: Option<String>,
     /// The most endpoints that a VPC may have; [`DEFAULT_ENDPOINT_QUOTA`] if not set.
     pub endpoint_quota: Option<usize>,

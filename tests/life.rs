@@ -749,8 +749,15 @@ async fn an_account_that_does_not_answer_loses_nothing() {
             }
             life.changes();
             let Answer::Sweep(report) = life.sweep().await else { panic!("no sweep") };
+            let told = |what: &str| report.warnings.iter().any(|it| it.message.contains(what));
+            // What is not listed is asked about by its name all the same, and that is proof.
+            if action == "ListEnvironments" && fault.is_some() {
+                assert!(life.changes().contains(&"DeleteVpcEndpoints".to_owned()), "{fault:?}");
+                assert!(told("whose events were lost are not found"), "{fault:?}");
+                continue;
+            }
             assert_eq!(life.changes(), Vec::<String>::new(), "{fault:?} {action}");
-            assert!(report.warnings.iter().any(|note| note.message.contains("is taken away")));
+            assert!(told("is taken away"), "{fault:?} {action}");
         }
     }
 }

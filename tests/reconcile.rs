@@ -1150,3 +1150,20 @@ async fn a_wrong_setting_and_another_region_are_told_without_a_call() {
     assert!(error.contains("VPC_IDS"), "{error}");
     assert_eq!(double.take_calls(false), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn of_endpoints_that_go_in_one_call_each_is_told_for_itself() {
+    let double = vpc();
+    deliver(&double, &private()).await.unwrap();
+    let id = |service: &str| double.world().alive(service)[0].id.clone();
+    let (database, webserver) = (id(&service("database")), id(&service("webserver")));
+    double.world().undeletable.insert(database.clone());
+    let deleted = later(event(OWNER, "DELETED", "PRIVATE_ONLY"), "2026-03-05T10:15:00Z");
+    let report = failed_report(deliver(&double, &deleted).await);
+    let outcome = |id: &str| {
+        let its = |it: &&Resource| it.kind == Kind::Endpoint && it.id.as_deref() == Some(id);
+        report.resources.iter().find(its).unwrap().outcome
+    };
+    assert_eq!(outcome(&database), Change::Failed);
+    assert_eq!(outcome(&webserver), Change::Deleted);
+}

@@ -189,6 +189,7 @@ class Fault:
     after: bool  # the call took effect, only its answer is lost
     status: int
     code: str  # an EC2 error code, or "cut" for a connection that ends without an answer
+    content: bytes = None  # what is answered instead of an error with that code
     seen: int = 0
 
     def strikes(self, action):
@@ -245,9 +246,12 @@ class Proxy:
         serve = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         serve.start()
 
-    def fail(self, action, code="cut", *, status=400, nth=1, times=1, after=False):
-        """Lets some calls of an action fail; `after` they took effect, or before."""
-        self.faults.append(Fault(action, nth, times, after, status, code))
+    def fail(self, action, code="cut", *, status=400, nth=1, times=1, after=False, content=None):
+        """Lets some calls of an action fail; `after` they took effect, or before.
+
+        With `content` it is this that they answer, whatever it is.
+        """
+        self.faults.append(Fault(action, nth, times, after, status, code, content))
 
     def clear(self):
         with self._lock:
@@ -337,6 +341,8 @@ def _break(request, fault):
         request.close_connection = True
         request.connection.shutdown(socket.SHUT_RDWR)
         return
+    if fault.content is not None:
+        return _answer(request, fault.status, {"Content-Type": "text/html"}, fault.content)
     _answer(request, *_error(fault))
 
 

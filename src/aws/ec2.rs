@@ -1,7 +1,7 @@
 //! What is changed in EC2: each method is one call in this project's types, and each error says what
 //! was being done, what EC2 answered and what helps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_sdk_ec2::Client;
@@ -15,12 +15,10 @@ use aws_sdk_ec2::types::{
 
 use super::ec2_read::read_endpoint;
 use super::error::{answered, failure, is_unknown_endpoint};
-use crate::endpoints::EndpointRequest;
-use crate::environment::{EndpointId, Environment, GroupId, SubnetId};
+use crate::environment::{EndpointId, Environment, GroupId, ServiceName, SubnetId, VpcId};
 use crate::report::Failure;
-use crate::security_group::{GroupStep, Rule, Source};
 use crate::tags::Tags;
-use crate::vpc::Endpoint;
+use crate::vpc::{Endpoint, Rule, Source};
 
 /// EC2 as this function uses it.
 #[derive(Clone, Debug)]
@@ -29,6 +27,38 @@ pub struct Ec2 {
     /// The pause before something that EC2 may not show yet is looked for again. Longer pauses are
     /// multiples of it.
     pub pause: Duration,
+}
+
+/// A security group to make.
+#[derive(Clone, Copy, Debug)]
+pub struct NewGroup<'a> {
+    /// The VPC.
+    pub vpc: &'a VpcId,
+    /// Its name.
+    pub name: &'a str,
+    /// Its description.
+    pub description: &'a str,
+    /// Its tags.
+    pub tags: &'a Tags,
+}
+
+/// An interface endpoint to make.
+#[derive(Clone, Copy, Debug)]
+pub struct NewEndpoint<'a> {
+    /// The VPC.
+    pub vpc: &'a VpcId,
+    /// The service.
+    pub service: &'a ServiceName,
+    /// The subnets.
+    pub subnets: &'a BTreeSet<SubnetId>,
+    /// The security groups.
+    pub groups: &'a [GroupId],
+    /// `ipv4`, `ipv6` or `dualstack`.
+    pub address_type: &'a str,
+    /// Its tags.
+    pub tags: &'a Tags,
+    /// The `ClientToken`.
+    pub token: &'a str,
 }
 
 impl Ec2 {
@@ -88,15 +118,15 @@ impl Ec2 {
     }
 
     /// Makes the environment's group.
-    pub async fn create_group(&self, step: &GroupStep) -> Result<GroupId, Failure> {
-        let what = format!("making security group {} in {}", step.name, step.vpc);
+    pub async fn create_group(&self, group: NewGroup<'_>) -> Result<GroupId, Failure> {
+        let what = format!("making security group {} in {}", group.name, group.vpc);
         let call = self
             .client
             .create_security_group()
-            .vpc_id(step.vpc.as_str())
-            .group_name(&step.name)
-            .description(&step.description)
-            .tag_specifications(tag_specification(ResourceType::SecurityGroup, &step.tags));
+            .vpc_id(group.vpc.as_str())
+            .group_name(group.name)
+            .description(group.description)
+            .tag_specifications(tag_specification(ResourceType::SecurityGroup, group.tags));
         let answer = call.send().await.map_err(|e| failure("CreateSecurityGroup", &what, &e))?;
         GroupId::parse(answer.group_id().unwrap_or_default()).map_err(|e| {
             Failure::new(what, format!("EC2's answer: {e}"), "look at the group by hand")
@@ -124,25 +154,20 @@ impl Ec2 {
     }
 
     /// Makes an endpoint; the answer may be one that was made before with the same token.
-    pub async fn create_endpoint(
-        &self,
-        request: &EndpointRequest,
-        groups: &[GroupId],
-        token: &str,
-    ) -> Result<Endpoint, Failure> {
-        let subnets: Vec<String> = request.subnets.iter().map(SubnetId::to_string).collect();
-        let what = format!("making an endpoint to {} in {}", request.service, request.vpc);
+    pub async fn create_endpoint(&self, new: NewEndpoint<'_>) -> Result<Endpoint, Failure> {
+        let subnets: Vec<String> = new.subnets.iter().map(SubnetId::to_string).collect();
+        let what = format!("making an endpoint to {} in {}", new.service, new.vpc);
         let call = self
             .client
             .create_vpc_endpoint()
             .vpc_endpoint_type(VpcEndpointType::Interface)
-            .vpc_id(request.vpc.as_str())
-            .service_name(request.service.as_str())
+            .vpc_id(new.vpc.as_str())
+            .service_name(new.service.as_str())
             .set_subnet_ids(Some(subnets))
-            .set_security_group_ids(Some(groups.iter().map(GroupId::to_string).collect()))
-            .ip_address_type(IpAddressType::from(request.address_type.as_str()))
-            .tag_specifications(tag_specification(ResourceType::VpcEndpoint, &request.tags))
-            .client_token(token);
+            .set_security_group_ids(Some(new.groups.iter().map(GroupId::to_string).collect()))
+            .ip_address_type(IpAddressType::from(new.address_type))
+            .tag_specifications(tag_specification(ResourceType::VpcEndpoint, new.tags))
+            .client_token(new.token);
         let answer = call.send().await.map_err(|e| failure("CreateVpcEndpoint", &what, &e))?;
         answer.vpc_endpoint().and_then(read_endpoint).ok_or_else(|| {
             Failure::new(what, "EC2's answer names no endpoint", "look at the VPC's endpoints")
@@ -186,27 +211,44 @@ impl Ec2 {
         Ok(())
     }
 
-    /// Deletes endpoints. One that is not there any more counts as deleted.
-    pub async fn delete_endpoints(&self, ids: &BTreeSet<EndpointId>) -> Result<(), Failure> {
+    /// Deletes endpoints, and tells which of them were not deleted, and why. One that is not there any
+    /// more counts as deleted.
+    ///
+    /// # Errors
+    ///
+    /// If none was deleted.
+    pub async fn delete_endpoints(
+        &self,
+        ids: &BTreeSet<EndpointId>,
+    ) -> Result<BTreeMap<EndpointId, Failure>, Failure> {
         let ids: Vec<String> = ids.iter().map(EndpointId::to_string).collect();
         let what = format!("deleting endpoints {}", ids.join(", "));
         let answer =
             self.client.delete_vpc_endpoints().set_vpc_endpoint_ids(Some(ids)).send().await;
         let unsuccessful = match answer {
             Ok(answer) => answer.unsuccessful.unwrap_or_default(),
-            Err(e) if is_unknown_endpoint(e.code()) => return Ok(()),
+            Err(e) if is_unknown_endpoint(e.code()) => return Ok(BTreeMap::new()),
             Err(e) => return Err(failure("DeleteVpcEndpoints", &what, &e)),
         };
         // The call answers 200 even where it deleted nothing (EC2 API, `DeleteVpcEndpoints`).
-        let mut errors = unsuccessful.iter().filter_map(|item| item.error());
-        match errors.find(|error| !is_unknown_endpoint(error.code())) {
-            None => Ok(()),
-            Some(error) => {
-                let code = error.code().map(str::to_owned);
-                let message = error.message().unwrap_or_default().to_owned();
-                Err(answered("DeleteVpcEndpoints", &what, code, message))
+        let mut failures = BTreeMap::new();
+        for item in &unsuccessful {
+            let Some(error) = item.error().filter(|error| !is_unknown_endpoint(error.code()))
+            else {
+                continue;
+            };
+            let id = item.resource_id().unwrap_or_default();
+            let code = error.code().map(str::to_owned);
+            let message = error.message().unwrap_or_default().to_owned();
+            let failure =
+                answered("DeleteVpcEndpoints", &format!("deleting endpoint {id}"), code, message);
+            match EndpointId::parse(id) {
+                Ok(id) => drop(failures.insert(id, failure)),
+                // Nobody knows which.
+                Err(_) => return Err(failure),
             }
         }
+        Ok(failures)
     }
 
     /// Sets tags on resources of ours.

@@ -11,9 +11,8 @@ use crate::environment::{
     AccountId, EndpointId, Environment, GroupId, PrefixListId, SubnetId, VpcId,
 };
 use crate::report::Failure;
-use crate::security_group::{Rule, Source};
 use crate::tags;
-use crate::vpc::{Endpoint, Group, Kind, State, Subnet};
+use crate::vpc::{Endpoint, Group, Kind, Rule, Source, State, Subnet};
 
 /// The most results that EC2 puts on one page (EC2 API, `DescribeVpcEndpoints.MaxResults`).
 const PAGE: i32 = 1000;

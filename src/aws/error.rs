@@ -51,11 +51,6 @@ impl Failure {
         self.has(&["DependencyViolation", "InvalidGroup.InUse"])
     }
 
-    /// Whether EC2 does not know the service of an endpoint.
-    pub fn is_unknown_service(&self) -> bool {
-        self.has(&["InvalidServiceName"])
-    }
-
     /// Whether a request with this token was made before, with other parameters.
     pub fn is_token_of_another(&self) -> bool {
         self.has(&["IdempotentParameterMismatch"])
@@ -87,6 +82,13 @@ impl Failure {
         ];
         let no_code = self.error.as_ref().is_some_and(|error| error.code.is_none());
         no_code || self.has(BUSY) || self.is_in_progress()
+    }
+}
+
+impl AwsError {
+    /// Whether EC2 does not know the service of an endpoint.
+    pub fn is_unknown_service(&self) -> bool {
+        self.code.as_deref() == Some("InvalidServiceName")
     }
 }
 

@@ -1,5 +1,5 @@
 //! The thin layer that asks MWAA about environments: of this account, and of participants that let
-//! the function take on a role for it.
+//! the function assume a role for it.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -29,7 +29,7 @@ pub struct Mwaa {
 }
 
 impl Mwaa {
-    /// Asks with the credentials of `config`, and with roles that they may take on.
+    /// Asks with the credentials of `config`, and with roles that they may assume.
     pub fn new(config: SdkConfig) -> Self {
         Self { own: Client::new(&config), config, participants: Mutex::default() }
     }
@@ -97,7 +97,7 @@ impl ReaderRole {
 /// What a participant's CloudTrail shows as the session's name.
 const SESSION: &str = "mwaa-vpc-endpoints";
 
-/// MWAA, asked from an account, with the name of the role that participants let it take on.
+/// MWAA, asked from an account, with the name of the role that participants let it assume.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking<'a> {
     mwaa: &'a Mwaa,
@@ -109,7 +109,9 @@ pub struct Asking<'a> {
 /// Why MWAA does not say anything of an environment.
 #[derive(Clone, Debug)]
 pub enum Unanswered {
-    /// It may not be asked: there is no role to ask with, or the answer is that access is denied.
+    /// There is no role to ask with: nobody meant to ask there.
+    NoRole(Failure),
+    /// It may not be asked: the answer is that access is denied.
     MayNotAsk(Failure),
     /// It did not answer. That proves nothing.
     NoReply(Failure),
@@ -119,7 +121,7 @@ impl Unanswered {
     /// What went wrong.
     pub fn into_failure(self) -> Failure {
         match self {
-            Self::MayNotAsk(failure) | Self::NoReply(failure) => failure,
+            Self::NoRole(failure) | Self::MayNotAsk(failure) | Self::NoReply(failure) => failure,
         }
     }
 }
@@ -137,7 +139,7 @@ impl<'a> Asking<'a> {
 
     fn client(&self, account: &AccountId) -> Result<Client, Unanswered> {
         self.mwaa.client(self.own, self.role, account, self.region).ok_or_else(|| {
-            Unanswered::MayNotAsk(Failure::new(
+            Unanswered::NoRole(Failure::new(
                 format!("asking MWAA about account {account}"),
                 "there is no role for it",
                 "set ReaderRole in both templates, so that the function can ask the participant's MWAA",
@@ -184,7 +186,7 @@ impl<'a> Asking<'a> {
     }
 }
 
-/// A failure to ask, which may have been one to take on the participant's role for it.
+/// A failure to ask, which may have been one to assume the participant's role for it.
 fn asking_failed<E>(call: &str, what: &str, error: &SdkError<E>) -> Unanswered
 where
     E: ProvideErrorMetadata + Error + 'static,

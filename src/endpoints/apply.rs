@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::decide::{EndpointAction, EndpointRequest, EndpointStep, Groups, group_is_not_ready};
 use crate::aws::Ec2;
+use crate::aws::ec2::NewEndpoint;
 use crate::environment::{EndpointId, GroupId};
-use crate::plan::Tense;
-use crate::report::{Change, Failure, Resource};
+use crate::report::{Change, Failure, Resource, Tense};
 use crate::security_group::apply::known_group;
 
 /// How often something that EC2 may not show yet is looked for.
@@ -39,7 +39,7 @@ pub async fn keep(
         EndpointAction::Create { replaces, dead, request } => match groups(&request.groups) {
             Ok(groups) => {
                 let groups: Vec<GroupId> = groups.into_iter().collect();
-                create(ec2, replaces, dead.clone(), request, &groups)
+                create(ec2, replaces, dead.clone(), request, &groups, until)
                     .await
                     .map(|made| told(resource.clone(), made, replaces))
             }
@@ -86,9 +86,9 @@ async fn complete(
 }
 
 /// Calls again, a few times, while EC2 is at work on another change of the same endpoint.
-pub async fn when_free<F>(ec2: &Ec2, until: Instant, call: impl Fn() -> F) -> Result<(), Failure>
+pub async fn when_free<T, F>(ec2: &Ec2, until: Instant, call: impl Fn() -> F) -> Result<T, Failure>
 where
-    F: Future<Output = Result<(), Failure>>,
+    F: Future<Output = Result<T, Failure>>,
 {
     let mut pauses = ec2.pauses();
     loop {
@@ -113,18 +113,37 @@ async fn create(
     mut dead: BTreeSet<EndpointId>,
     request: &EndpointRequest,
     groups: &[GroupId],
+    until: Instant,
 ) -> Result<Made, Failure> {
     if !replaces.is_empty() {
-        ec2.delete_endpoints(replaces).await?;
+        let failures = when_free(ec2, until, || ec2.delete_endpoints(replaces)).await?;
+        if let Some((_, failure)) = failures.into_iter().next() {
+            return Err(failure);
+        }
     }
     let mut salt = None;
-    for _ in 0..2 {
+    let mut died = 0;
+    // With the first token, after a dead endpoint, and with a salt.
+    for _ in 0..3 {
         let token = request.token(groups, &dead, salt);
-        match known_group(ec2, || ec2.create_endpoint(request, groups, &token)).await {
+        let new = NewEndpoint {
+            vpc: &request.vpc,
+            service: &request.service,
+            subnets: &request.subnets,
+            groups,
+            address_type: request.address_type.as_str(),
+            tags: &request.tags,
+            token: &token,
+        };
+        match known_group(ec2, || ec2.create_endpoint(new)).await {
             Ok(endpoint) if endpoint.state.is_alive() => return Ok(Made::Now(endpoint.id)),
             // EC2 remembers a token for a day after the endpoint is gone.
             Ok(endpoint) => {
                 dead.insert(endpoint.id);
+                died += 1;
+                if died == 2 {
+                    break;
+                }
             }
             // It was asked for by work that arrived in another way, and may not be listed yet.
             Err(failure) if failure.is_token_of_another() => {

@@ -6,12 +6,10 @@ use sha2::{Digest, Sha256};
 
 use crate::environment::{EndpointId, Environment, GroupId, Role, ServiceName, SubnetId, VpcId};
 use crate::event::EnvironmentSpec;
-use crate::plan::Tense;
-use crate::report::{Change, Failure, Kind, Resource, Warning};
-use crate::security_group::port;
+use crate::report::{Change, Failure, Kind, Resource, Tense, Warning};
 use crate::settings::{AddressType, GroupChoice, Settings};
 use crate::tags::{self, Tags};
-use crate::vpc::{Endpoint, Group, Observed, State, Subnet, Vpc};
+use crate::vpc::{Endpoint, Group, Observed, State, Subnet, Vpc, port};
 
 /// The security groups that an endpoint should carry.
 #[derive(Clone, Debug, PartialEq, Eq)]

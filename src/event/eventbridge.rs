@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::fields::{EVENT, at, read, required, typed};
 use super::spec::{Origin, Status};
-use super::{Refusal, Work, refuse};
+use super::{Refusal, Work, quoted, refuse};
 use crate::environment::{AccountId, Environment, Region};
 
 /// The source of MWAA's events.
@@ -29,12 +29,15 @@ pub(super) fn event(payload: Value) -> Result<Work, Refusal> {
     }
     let event: EventBridgeEvent<Value> = typed(payload, "")?;
     if event.source != SOURCE {
-        return Err(refuse("source", format!("expected {SOURCE:?}, got {:?}", event.source)));
+        return Err(refuse(
+            "source",
+            format!("expected {SOURCE:?}, got {}", quoted(&event.source)),
+        ));
     }
     if event.detail_type != DETAIL_TYPE {
         return Err(refuse(
             "detail-type",
-            format!("expected {DETAIL_TYPE:?}, got {:?}", event.detail_type),
+            format!("expected {DETAIL_TYPE:?}, got {}", quoted(&event.detail_type)),
         ));
     }
     let account =

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::spec::{EnvironmentSpec, Mode, Origin, Part, Status, Unusable};
-use super::{Refusal, refuse};
+use super::{Refusal, quoted, refuse, refuse_shortly};
 use crate::environment::{Environment, GroupId, Malformed, QueueArn, Role, ServiceName, SubnetId};
 use crate::report::Warning;
 
@@ -80,7 +80,10 @@ pub(super) fn read(
         Some("CUSTOMER") => Some(true),
         Some(other) => {
             warnings.push(Warning {
-                message: format!("endpointManagement {other:?} is not known; taken for CUSTOMER"),
+                message: format!(
+                    "endpointManagement {} is not known; taken for CUSTOMER",
+                    quoted(other)
+                ),
                 remedy: None,
             });
             Some(true)
@@ -110,7 +113,10 @@ pub(super) fn read(
     let path = names.path("databaseVpcEndpointService");
     match detail.database_vpc_endpoint_service {
         None if must => return Err(refuse(path, "missing")),
-        None => {}
+        None => {
+            let why = Unusable::Missing(refuse(path, "missing"));
+            spec.unusable.insert(Part::Database, why);
+        }
         Some(text) => {
             let service = at(&path, text, |text| ServiceName::parse_in(&text, &region))?;
             spec.named.insert(Role::Database, service);
@@ -127,7 +133,8 @@ pub(super) fn read(
         } else {
             "no web server service is named, so none gets an endpoint"
         };
-        let message = format!("web server access mode {mode:?} is not known ({path}): {what}");
+        let mode = quoted(mode);
+        let message = format!("web server access mode {mode} is not known ({path}): {what}");
         spec.warnings.push(Warning { message, remedy: None });
     }
     match service {
@@ -213,6 +220,6 @@ pub(super) fn typed<T: for<'de> Deserialize<'de>>(
             ("", path) => path.to_owned(),
             (prefix, path) => format!("{prefix}.{path}"),
         };
-        refuse(path, e.inner())
+        refuse_shortly(path, e.inner())
     })
 }

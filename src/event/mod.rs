@@ -72,6 +72,17 @@ fn refuse(path: impl Into<String>, why: impl fmt::Display) -> Refusal {
     Refusal { path: path.into(), why: why.to_string() }
 }
 
+/// A refusal with a reason of somebody else's, which may quote the payload at any length.
+fn refuse_shortly(path: impl Into<String>, why: impl fmt::Display) -> Refusal {
+    const SHOWN: usize = 300;
+    let why = why.to_string();
+    let mut shown: String = why.chars().take(SHOWN).collect();
+    if shown.len() < why.len() {
+        shown.push('…');
+    }
+    refuse(path, shown)
+}
+
 /// Reads a payload: an EventBridge event, the answer of `aws mwaa get-environment`, or the schedule's
 /// `{"sweep": true}`; each with `"dryRun": true` beside it or without.
 ///
@@ -79,6 +90,9 @@ fn refuse(path: impl Into<String>, why: impl fmt::Display) -> Refusal {
 ///
 /// A [`Refusal`] that names the first field that is wrong.
 pub fn parse(mut payload: Value) -> Result<Request, Refusal> {
+    if let Some(advice) = one_step_off(&payload) {
+        return Err(refuse("", advice));
+    }
     // serde would take a JSON list for a struct, field by field.
     let Some(fields) = payload.as_object_mut() else {
         return Err(refuse("", "expected an EventBridge event, a JSON object"));
@@ -99,6 +113,49 @@ pub fn parse(mut payload: Value) -> Result<Request, Refusal> {
         eventbridge::event(payload)?
     };
     Ok(Request { work, dry_run })
+}
+
+/// What to send instead of something that an event, or MWAA's answer, is in.
+fn one_step_off(payload: &Value) -> Option<&'static str> {
+    let has = |pointer: &str| payload.pointer(pointer).is_some_and(|value| !value.is_null());
+    // Lambda developer guide, "Capturing records of Lambda asynchronous invocations".
+    if has("/requestPayload") && has("/requestContext") {
+        Some("a record of a failed event: send what is in its requestPayload (jq .requestPayload)")
+    } else if has("/Records/0/body") {
+        Some(
+            "an event within SQS records: send the message's body (jq -r '.Records[0].body'); of the failed events' queue, what is in its requestPayload",
+        )
+    } else if has("/Records/0/Sns") {
+        Some("an event within SNS records: send the message (jq -r '.Records[0].Sns.Message')")
+    } else if has("/Records") {
+        Some("records of another service: send an EventBridge event, or MWAA's answer")
+    } else if has("/Arn") && has("/Status") {
+        Some(
+            "the Environment alone: send the answer of `aws mwaa get-environment` as it is, {\"Environment\": …}",
+        )
+    } else if has("/Messages/0/Body") {
+        Some(
+            "an answer of `aws sqs receive-message`: send the message's body (jq -r '.Messages[0].Body')",
+        )
+    } else if has("/eventVersion") && has("/eventName") || has("/detail/eventVersion") {
+        Some(
+            "an event of CloudTrail: send MWAA's own event, or the answer of `aws mwaa get-environment`",
+        )
+    } else if payload.is_array() {
+        Some("a list: send one event at a time, a JSON object")
+    } else {
+        None
+    }
+}
+
+/// A text that came from outside, for a message: cut off where it is longer than anybody would read.
+fn quoted(text: &str) -> String {
+    const SHOWN: usize = 200;
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    format!("{shown:?}")
 }
 
 #[cfg(test)]

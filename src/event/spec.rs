@@ -130,6 +130,8 @@ impl Mode {
 /// What is needed and may not be said as it should be, without keeping the rest from being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
+    /// The database's service.
+    Database,
     /// The web server's service.
     Webserver,
     /// The Celery queue.
@@ -246,7 +248,10 @@ impl EnvironmentSpec {
     /// `is_fresh`, MWAA's answer may lag behind it, so what it names beyond the answer is needed too.
     pub fn filled_from(mut self, hint: &EnvironmentSpec, is_fresh: bool) -> Self {
         self.customer_managed = self.customer_managed.or(hint.customer_managed);
-        self.mode = self.mode.or_else(|| hint.mode.clone());
+        // That it needs no web server endpoint must not be filled in where MWAA names its service.
+        if !(hint.is_public_only() && self.named.contains_key(&Role::Webserver)) {
+            self.mode = self.mode.or_else(|| hint.mode.clone());
+        }
         if self.subnets.is_empty() {
             self.subnets = hint.subnets.clone();
         }
@@ -280,6 +285,17 @@ impl EnvironmentSpec {
             None => None,
         };
         let mut left_out = Vec::new();
+        let no_database = !self.services().iter().any(|(role, _)| *role == Role::Database);
+        if let Some(why) = why(Part::Database).filter(|_| no_database) {
+            left_out.push(LeftOut {
+                role: Some(Role::Database),
+                failure: Failure::new(
+                    "the database endpoint was left out",
+                    why.at_path(),
+                    "replay the environment once MWAA names its DatabaseVpcEndpointService (aws mwaa get-environment)",
+                ),
+            });
+        }
         let no_server = self.is_public_only()
             || self.services().iter().any(|(role, _)| *role == Role::Webserver)
             || matches!(self.mode, Some(Mode::Unknown(_)))

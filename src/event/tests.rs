@@ -118,6 +118,58 @@ fn a_wrong_field_is_refused_by_its_path() {
 }
 
 #[test]
+fn what_is_one_step_off_is_refused_with_what_to_send_instead() {
+    let event = pending();
+    let answer = json!({"Arn": event["resources"][0], "Status": "PENDING", "Name": "analytics"});
+    for (payload, advice) in [
+        (json!({"requestPayload": event, "requestContext": {"condition": "x"}}), "requestPayload"),
+        (json!({"Records": [{"eventSource": "aws:sqs", "body": event.to_string()}]}), "body"),
+        (json!({"Records": [{"Sns": {"Message": event.to_string()}}]}), "Sns.Message"),
+        (json!({"Records": [{"s3": {}}]}), "another service"),
+        (json!({"Messages": [{"Body": event.to_string()}]}), "Messages[0].Body"),
+        (answer, "get-environment"),
+        (json!({"eventVersion": "1.08", "eventName": "CreateEnvironment"}), "CloudTrail"),
+        (json!({"detail-type": "x", "detail": {"eventVersion": "1.08"}}), "CloudTrail"),
+        (json!([event]), "one event at a time"),
+    ] {
+        let refusal = parse(payload.clone()).expect_err(advice).to_string();
+        assert!(refusal.contains(advice), "{payload}: {refusal}");
+    }
+}
+
+#[test]
+fn nothing_of_a_payload_is_echoed_at_length() {
+    let long = "x".repeat(5_000);
+    for pointer in [
+        "/source",
+        "/detail-type",
+        "/account",
+        "/region",
+        "/time",
+        "/detail",
+        "/detail/name",
+        "/detail/databaseVpcEndpointService",
+        "/detail/networkConfiguration",
+        "/detail/networkConfiguration/subnetIds",
+    ] {
+        let refusal = parse(with(pointer, Some(json!(long)))).expect_err(pointer).to_string();
+        assert!(refusal.len() < 600, "{pointer}: {refusal}");
+    }
+    for pointer in [
+        "/detail/celeryExecutorQueue",
+        "/detail/webserverVpcEndpointService",
+        "/detail/webserverAccessMode",
+        "/detail/endpointManagement",
+    ] {
+        let spec = serve(with(pointer, Some(json!(long))));
+        let left_out = spec.left_out(true).into_iter().map(|it| it.failure.to_string());
+        for text in spec.warnings.iter().map(|it| it.message.clone()).chain(left_out) {
+            assert!(text.len() < 800, "{pointer}: {text}");
+        }
+    }
+}
+
+#[test]
 fn a_missing_or_malformed_queue_stops_nothing_else() {
     for queue in [
         None,
@@ -244,7 +296,7 @@ fn an_answer_of_mwaa_may_leave_anything_out_and_a_status_that_is_not_known_is_in
     answer.as_object_mut().unwrap().retain(|name, _| ["Arn", "Status"].contains(&name.as_str()));
     let spec = of_mwaa(answer.clone()).unwrap();
     assert!(spec.named.is_empty() && spec.subnets.is_empty() && spec.groups.is_empty());
-    assert_eq!(spec.left_out(true).len(), 2);
+    assert_eq!(spec.left_out(true).len(), 3);
     answer["Status"] = json!("FROBNICATING");
     let status = of_mwaa(answer).unwrap().status;
     assert!(!status.is_over() && !status.is_settled() && status.concerns_the_vpc());

@@ -7,16 +7,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::proof::{Clear, Serve, Stale};
 use super::recall::{Memory, filled_from_tags, outdated, remembered_queue};
-use super::{Chain, Detach, Detached, EndpointRemoval, Gate, Phase, Plan, Step, Tense};
+use super::{Chain, Detach, Detached, EndpointRemoval, Gate, Phase, Plan, Step};
 use crate::endpoints::{self, EndpointAction, Groups, decide::Given};
 use crate::environment::{Environment, GroupId, QueueArn, Role, ServiceName, VpcId};
 use crate::event::{EnvironmentSpec, Origin};
-use crate::report::{Change, Failure, Kind, Resource, Warning};
-use crate::security_group::{self, GroupStep, Rule, Source};
+use crate::report::{Change, Failure, Kind, Resource, Tense, Warning};
+use crate::security_group::{self, GroupStep};
 use crate::settings::{GroupChoice, Settings};
 use crate::sqs_policy::{self, WithdrawStep};
 use crate::tags::{self, Tags};
-use crate::vpc::{Endpoint, Group, Observed, Vpc};
+use crate::vpc::{Endpoint, Group, Observed, Rule, Source, Vpc, port};
 
 /// Queues of other environments that an SQS endpoint of the VPC must admit, and what somebody should
 /// know of them. Of the environment itself it is the queue that only its tags remember.
@@ -49,16 +49,16 @@ pub fn serve(
             stale(proof, &spec, vpc, observed, settings, &mut plan.warnings)
         }
     };
-    if let Stale::Unproven(_, why) = &course.stale
-        && !removal.is_empty()
-    {
+    if let Stale::Unproven(_, why) = &course.stale {
         let failure = Failure::new(
             "what seems to be stale was not taken away",
             why.as_str(),
             "the next delivery or sweep asks again",
         );
-        let step = Step::impossible(Kind::Tags, None, failure);
-        removal = vec![Phase::new(Gate::Always, Chain::each([step]))];
+        let seems_stale = removal.iter().any(Phase::takes_away);
+        let step = seems_stale.then(|| Step::impossible(Kind::Tags, None, failure));
+        removal =
+            step.map(|step| Phase::new(Gate::Always, Chain::each([step]))).into_iter().collect();
     }
     let changes = plan.changes_anything()
         || removal.iter().flat_map(|phase| &phase.chains).any(Chain::changes_anything);
@@ -74,7 +74,7 @@ pub fn serve(
         // must be known for an older one. While MWAA waits, what is needed is made even if the memory
         // fails.
         if !is_waiting {
-            plan.phases[0].gate = Gate::NothingFailed;
+            plan.phases[0].gate = Gate::NothingLacks;
         }
         let remember = Phase { told_last: true, ..Phase::new(Gate::Always, Chain::each(retags)) };
         plan.phases.insert(0, remember);
@@ -299,12 +299,13 @@ fn stale(
     let mut revokes = Vec::new();
     let mut detaches = Vec::new();
     if !proof.groups.is_empty() && proof.named.contains_key(&Role::Database) {
-        let justified = security_group::wanted_rules(needed, settings);
+        let mut justified = security_group::wanted_rules(needed, settings);
+        justified.extend(security_group::wanted_rules(proof, settings));
         let mode_is_told = proof.is_public_only() || proof.named.contains_key(&Role::Webserver);
         for group in &groups_here {
             let rules: BTreeSet<Rule> = group
                 .rules_made_for(environment)
-                .filter(|rule| mode_is_told || rule.port == security_group::port(Role::Database))
+                .filter(|rule| mode_is_told || rule.port == port(Role::Database))
                 .filter(|rule| !justified.contains(rule))
                 .cloned()
                 .collect();
@@ -357,13 +358,16 @@ fn stale(
         .collect();
     let removal = Removal {
         revokes,
-        withdrawals: withdrawals(environment, observed, &vpcs, lost, goes),
+        // What the environment's own tags say of an older queue is put right.
+        withdrawals: withdrawals(environment, observed, &vpcs, lost, |endpoint| {
+            goes(endpoint) || proof.queue.is_some() && endpoint.is_of(environment)
+        }),
         detaches,
         endpoints: doomed.clone(),
         groups: left,
         mark: None,
     };
-    removal.phases(Gate::NothingFailed, settings, warnings)
+    removal.phases(Some(Gate::NothingLacks), settings, warnings)
 }
 
 /// What can be taken away, in the order in which it goes. Rules go first: one that names a
@@ -381,29 +385,21 @@ struct Removal {
 }
 
 impl Removal {
-    fn phases(self, gate: Gate, settings: &Settings, warnings: &mut Vec<Warning>) -> Vec<Phase> {
+    /// The phases in which it goes, each with this gate, or else with its own.
+    fn phases(
+        self,
+        gate: Option<Gate>,
+        settings: &Settings,
+        warnings: &mut Vec<Warning>,
+    ) -> Vec<Phase> {
         let lists_a_queue = self.withdrawals.iter().any(|step| step.is_listed);
         let deletes = !self.endpoints.is_empty() || !self.groups.is_empty() || lists_a_queue;
         // Before a queue goes, so that nobody takes a tag for a reason to put it back.
-        let mark = self.mark.as_ref().filter(|(ids, _)| deletes && !ids.is_empty());
-        let mark = mark.map(|(ids, tags)| {
-            let (ids, tags) = (ids.clone(), tags.clone());
-            Step::Tag { ids, tags, holds_up: true }
-        });
-        let mut phases = Vec::new();
-        let mut begin = gate;
-        let mut phase = |begin: &mut Gate, gate: Gate, steps: Vec<Step>| {
-            if !steps.is_empty() {
-                let first = std::mem::replace(begin, Gate::NothingHeldUp);
-                let gate = if first == Gate::NothingFailed { first } else { gate };
-                phases.push(Phase::new(gate, Chain::each(steps)));
-            }
-        };
-        phase(&mut begin, Gate::Always, self.revokes);
+        let mark = self.mark.filter(|(ids, _)| deletes && !ids.is_empty());
+        let mark = mark.map(|(ids, tags)| Step::Tag { ids, tags, holds_up: true });
+        let mark: Vec<Step> = mark.into_iter().collect();
         let detaches: Vec<Step> = self.detaches.into_iter().map(Step::Detach).collect();
-        if settings.keep_leftovers {
-            phase(&mut begin, Gate::Always, detaches);
-            phase(&mut begin, Gate::Always, mark.into_iter().collect());
+        let steps = if settings.keep_leftovers {
             let left = left_over(&self.withdrawals, &self.endpoints, &self.groups);
             for line in &left {
                 warnings.push(Warning::new(
@@ -411,20 +407,22 @@ impl Removal {
                     "delete it by hand, or turn deletion on",
                 ));
             }
-            phase(&mut begin, Gate::Always, left.into_iter().map(Step::Told).collect());
-            return phases;
-        }
-        phase(&mut begin, Gate::Always, mark.into_iter().collect());
-        let withdrawals = self.withdrawals.into_iter().map(Step::Withdraw).collect();
-        phase(&mut begin, Gate::NothingHeldUp, withdrawals);
-        phase(&mut begin, Gate::NothingHeldUp, detaches);
-        if !self.endpoints.is_empty() {
-            let delete = Step::DeleteEndpoints(self.endpoints);
-            phase(&mut begin, Gate::NothingHeldUp, vec![delete]);
-        }
-        let groups = self.groups.into_iter().map(Step::DeleteGroup);
-        phase(&mut begin, Gate::NothingHeldUp, groups.collect());
-        phases
+            let left = left.into_iter().map(Step::Told).collect();
+            vec![self.revokes, detaches, mark, left]
+        } else {
+            let endpoints = (!self.endpoints.is_empty()).then_some(self.endpoints);
+            vec![
+                self.revokes,
+                mark,
+                self.withdrawals.into_iter().map(Step::Withdraw).collect(),
+                detaches,
+                endpoints.into_iter().map(Step::DeleteEndpoints).collect(),
+                self.groups.into_iter().map(Step::DeleteGroup).collect(),
+            ]
+        };
+        let gate = gate.unwrap_or(Gate::NothingHeldUp);
+        let phase = |steps| Phase { is_removal: true, ..Phase::new(gate, Chain::each(steps)) };
+        steps.into_iter().filter(|steps: &Vec<Step>| !steps.is_empty()).map(phase).collect()
     }
 }
 
@@ -544,7 +542,12 @@ pub fn clear(
         doomed.iter().filter_map(|endpoint| endpoint.remembered_queue()).collect();
     lost.extend(groups.iter().filter_map(|group| group_queue(group, environment)));
     lost.extend(spec.queue.clone());
+    // What is marked must not look as if it had been used since.
+    let used = doomed.iter().map(|endpoint| &endpoint.tags);
+    let used =
+        used.chain(groups.iter().map(|group| &group.tags)).filter_map(tags::event_time).max();
     let gone_at = spec.event_time().unwrap_or(now);
+    let gone_at = used.map_or(gone_at, |used| gone_at.max(used));
     let gone_at = Tags::from([(tags::GONE.to_owned(), tags::rfc3339(gone_at))]);
     let unmarked = doomed
         .iter()
@@ -562,7 +565,7 @@ pub fn clear(
         mark: Some((unmarked, gone_at)),
     };
     let mut plan = Plan::default();
-    plan.phases = removal.phases(Gate::Always, settings, &mut plan.warnings);
+    plan.phases = removal.phases(None, settings, &mut plan.warnings);
     plan
 }
 
@@ -580,7 +583,7 @@ fn removal(endpoint: &Endpoint, why: &'static str) -> EndpointRemoval {
 }
 
 /// Takes `lost` queues out of the SQS endpoints of `vpcs`, but for those that an endpoint of ours
-/// which stays remembers.
+/// which stays remembers: one that does not go, or whose memory is not put right.
 fn withdrawals(
     environment: &Environment,
     observed: &Observed,
@@ -601,14 +604,6 @@ fn withdrawals(
     observed
         .sqs_endpoints(vpcs, &environment.region)
         .filter(|endpoint| !endpoint.requester_managed)
-        .map(|endpoint| {
-            let policy = endpoint.policy.as_deref().unwrap_or_default();
-            WithdrawStep {
-                endpoint: endpoint.id.clone(),
-                service: endpoint.service.clone(),
-                queues: lost.clone(),
-                is_listed: lost.iter().any(|queue| policy.contains(queue.as_str())),
-            }
-        })
+        .map(|endpoint| sqs_policy::step::decide_withdrawal(endpoint, &lost))
         .collect()
 }

@@ -6,13 +6,13 @@ use std::time::Instant;
 use futures_util::future::join_all;
 
 use super::{
-    Chain, Detach, Detached, EndpointRemoval, Phase, Plan, Progress, Step, Tense, Told, in_order,
+    Chain, Detach, Detached, EndpointRemoval, Phase, Plan, Progress, Step, Told, in_order,
 };
 use crate::aws::Ec2;
 use crate::endpoints::EndpointAction;
 use crate::endpoints::apply::{keep as keep_endpoint, when_free};
 use crate::environment::{GroupId, QueueArn};
-use crate::report::{Change, Failure, Resource, Warning};
+use crate::report::{AwsError, Change, Failure, Resource, Tense, Warning};
 use crate::security_group;
 use crate::sqs_policy::apply::{Vouch, Withdrawn, allow, withdraw};
 use crate::sqs_policy::{PolicyStep, WithdrawStep};
@@ -69,7 +69,7 @@ impl Plan {
             }
             let of_phase: Vec<Resource> =
                 applied.iter().flatten().flat_map(|step| step.lines.clone()).collect();
-            progress.note(&of_phase, applied.iter().flatten().any(|step| step.holds_up));
+            progress.note(phase, &of_phase, applied.iter().flatten().any(|step| step.holds_up));
             for warning in applied.into_iter().flatten().flat_map(|step| step.warnings) {
                 if !warnings.contains(&warning) {
                     warnings.push(warning);
@@ -133,7 +133,16 @@ impl Step {
             Self::Detach(detach) => Applied::of(self.told(detach.apply(ec2, until).await)),
             Self::DeleteEndpoints(endpoints) => {
                 let ids = endpoints.iter().map(|EndpointRemoval { id, .. }| id.clone()).collect();
-                Applied::of(self.told(ec2.delete_endpoints(&ids).await))
+                match when_free(ec2, until, || ec2.delete_endpoints(&ids)).await {
+                    Err(failure) => Applied::of(self.told(Err(failure))),
+                    Ok(mut failures) => {
+                        let line = |it: &EndpointRemoval| match failures.remove(&it.id) {
+                            None => it.line(Tense::Did),
+                            Some(failure) => it.line(Tense::Did).failed(failure),
+                        };
+                        Applied::of(endpoints.iter().map(line).collect())
+                    }
+                }
             }
             Self::DeleteGroup(group) => {
                 let (line, warning) = security_group::apply::delete(ec2, group).await;
@@ -144,11 +153,15 @@ impl Step {
     }
 
     /// Carries out a step that only sets tags.
-    pub async fn correct(&self, ec2: &Ec2) -> Vec<Resource> {
-        match self {
-            Self::Tag { ids, tags, .. } => self.told(ec2.tag(ids, tags).await),
-            _ => Vec::new(),
+    ///
+    /// # Errors
+    ///
+    /// As EC2 answers.
+    pub async fn correct(&self, ec2: &Ec2) -> Result<Vec<Resource>, Failure> {
+        if let Self::Tag { ids, tags, .. } = self {
+            ec2.tag(ids, tags).await?;
         }
+        Ok(self.lines(Tense::Did))
     }
 
     /// The lines of what was done, or failed.
@@ -186,10 +199,8 @@ fn services_are_gone(phase: &Phase, applied: &[Vec<Applied>]) -> bool {
         for (step, applied) in chain.then.iter().zip(of_steps) {
             let Step::Endpoint(step) = step else { continue };
             any = true;
-            let is_unknown = |line: &Resource| {
-                let code = line.error.as_ref().and_then(|error| error.code.as_deref());
-                code == Some("InvalidServiceName")
-            };
+            let is_unknown =
+                |line: &Resource| line.error.as_ref().is_some_and(AwsError::is_unknown_service);
             if !matches!(step.action, EndpointAction::Create { .. })
                 || !applied.lines.iter().all(is_unknown)
             {
@@ -235,5 +246,6 @@ fn taken_back(step: &PolicyStep, written: &[QueueArn]) -> Option<WithdrawStep> {
         service: step.service.clone(),
         queues,
         is_listed: true,
+        problem: None,
     })
 }

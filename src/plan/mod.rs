@@ -10,19 +10,11 @@ use std::collections::BTreeSet;
 
 use crate::endpoints::{EndpointAction, EndpointStep};
 use crate::environment::{EndpointId, Environment, GroupId, Role};
-use crate::report::{Change, Failure, Kind, Resource, Warning};
-use crate::security_group::{GroupStep, Rule, apply::revoked};
+use crate::report::{Change, Failure, Kind, Resource, Tense, Warning};
+use crate::security_group::{GroupStep, revoked};
 use crate::sqs_policy::{PolicyAction, PolicyStep, WithdrawStep};
 use crate::tags::Tags;
-
-/// Whether something is told before it is done, or after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tense {
-    /// What would be done.
-    Would,
-    /// What was done.
-    Did,
-}
+use crate::vpc::Rule;
 
 /// What is to be done, phase by phase.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +34,8 @@ pub struct Phase {
     pub chains: Vec<Chain>,
     /// Whether its lines stand behind those of the next phase.
     pub told_last: bool,
+    /// Whether it takes something away, rather than add what is needed.
+    pub is_removal: bool,
 }
 
 /// When a phase begins.
@@ -49,8 +43,8 @@ pub struct Phase {
 pub enum Gate {
     /// In any case.
     Always,
-    /// If nothing failed before.
-    NothingFailed,
+    /// If nothing failed of what is added, nor is held up.
+    NothingLacks,
     /// If nothing failed that later phases rest on: a mark, or the withdrawal of a queue.
     NothingHeldUp,
 }
@@ -215,7 +209,9 @@ impl Step {
 impl Step {
     fn takes_away(&self) -> bool {
         match self {
-            Self::Told(_) | Self::Tag { .. } | Self::Endpoint(_) | Self::Policy(_) => false,
+            Self::Told(_) | Self::Endpoint(_) | Self::Policy(_) => false,
+            // The mark of what goes.
+            Self::Tag { holds_up, .. } => *holds_up,
             Self::Withdraw(step) => step.is_listed,
             Self::Revoke { .. }
             | Self::Detach(_)
@@ -243,9 +239,14 @@ impl Chain {
 }
 
 impl Phase {
-    /// A phase whose lines stand where it does.
+    /// Whether carrying it out takes anything away, or marks it as going.
+    pub fn takes_away(&self) -> bool {
+        self.chains.iter().flat_map(|chain| &chain.then).any(Step::takes_away)
+    }
+
+    /// A phase that adds something, whose lines stand where it does.
     pub fn new(gate: Gate, chains: Vec<Chain>) -> Self {
-        Self { gate, chains, told_last: false }
+        Self { gate, chains, told_last: false, is_removal: false }
     }
 }
 
@@ -276,9 +277,9 @@ impl Plan {
         self.steps().all(|step| step.lines(Tense::Would).is_empty())
     }
 
-    /// Whether carrying it out takes anything away.
+    /// Whether carrying it out takes anything away, or marks it as going.
     pub fn takes_away(&self) -> bool {
-        self.steps().any(Step::takes_away)
+        self.phases.iter().any(Phase::takes_away)
     }
 
     fn steps(&self) -> impl Iterator<Item = &Step> {
@@ -297,7 +298,7 @@ impl Plan {
                     lines.extend(chain.then.iter().flat_map(|step| step.lines(Tense::Would)));
                 }
             }
-            progress.note(&lines, false);
+            progress.note(phase, &lines, false);
             told.push(lines);
         }
         Told { resources: in_order(&self.phases, told), warnings: self.warnings.clone() }
@@ -307,7 +308,7 @@ impl Plan {
 /// How far a plan got.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
-    has_failed: bool,
+    lacks_something: bool,
     is_held_up: bool,
 }
 
@@ -315,13 +316,14 @@ impl Progress {
     fn opens(self, gate: Gate) -> bool {
         match gate {
             Gate::Always => true,
-            Gate::NothingFailed => !self.has_failed && !self.is_held_up,
+            Gate::NothingLacks => !self.lacks_something && !self.is_held_up,
             Gate::NothingHeldUp => !self.is_held_up,
         }
     }
 
-    fn note(&mut self, lines: &[Resource], is_held_up: bool) {
-        self.has_failed |= lines.iter().any(|line| line.outcome == Change::Failed);
+    fn note(&mut self, phase: &Phase, lines: &[Resource], is_held_up: bool) {
+        let failed = lines.iter().any(|line| line.outcome == Change::Failed);
+        self.lacks_something |= failed && !phase.is_removal;
         self.is_held_up |= is_held_up;
     }
 }

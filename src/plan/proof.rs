@@ -4,8 +4,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::recall::Memory;
+use crate::environment::Environment;
 use crate::event::{EnvironmentSpec, Origin, Status};
 use crate::report::Failure;
+use crate::vpc::Observed;
 
 /// What MWAA says of an environment when it is asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,26 +77,37 @@ const FRESH_EVENT: TimeDelta = TimeDelta::minutes(5);
 
 const LATE: &str = "MWAA says that there is no such environment any more: the event is late";
 
+/// What is there of an environment already.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct There {
+    /// Whether anything was made for it.
+    pub is_anything: bool,
+    /// Whether all of that was marked as left when it went.
+    pub is_left_behind: bool,
+    /// The time of the newest event that was applied to it.
+    pub remembered: Option<DateTime<Utc>>,
+}
+
+impl There {
+    /// As it was seen.
+    pub fn of(environment: &Environment, observed: &Observed) -> Self {
+        Self {
+            is_anything: observed.owns_anything(environment),
+            is_left_behind: observed.is_left_behind(environment),
+            remembered: observed.remembered_time(environment),
+        }
+    }
+}
+
 /// Judges what is to be done for an environment of which a `hint` is given, an event or a person's
-/// replay, and of which MWAA `says` this. `remembered` is the time of the newest event that was
-/// applied to what was made for it, and `is_left_behind` whether that was left when it went.
-pub fn judge(
-    hint: Option<&EnvironmentSpec>,
-    says: &MwaaSays,
-    remembered: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-) -> Course {
-    match (says, hint) {
-        (MwaaSays::Says(answer), hint) => by_answer(answer, hint, now),
-        (MwaaSays::NotFound, Some(hint)) if hint.status != Status::Deleted => {
-            Course::Nothing(LATE.to_owned())
-        }
-        (MwaaSays::NotFound, Some(hint)) => clear(hint.clone(), true, None),
-        (MwaaSays::NotFound | MwaaSays::MayNotAsk(_) | MwaaSays::NoReply(_), None) => {
-            Course::Nothing("nobody says anything of it".to_owned())
-        }
-        (MwaaSays::MayNotAsk(_), Some(hint)) => by_hint(hint, None, remembered),
-        (MwaaSays::NoReply(why), Some(hint)) => by_hint(hint, Some(why.to_string()), remembered),
+/// replay, and of which MWAA `says` this.
+pub fn judge(hint: &EnvironmentSpec, says: &MwaaSays, there: There, now: DateTime<Utc>) -> Course {
+    match says {
+        MwaaSays::Says(answer) => by_answer(answer, Some(hint), there, now),
+        MwaaSays::NotFound if hint.status == Status::Deleted => clear(hint.clone(), true, None),
+        MwaaSays::NotFound => Course::Nothing(LATE.to_owned()),
+        MwaaSays::MayNotAsk(_) => by_hint(hint, None, there.remembered),
+        MwaaSays::NoReply(why) => by_hint(hint, Some(why.to_string()), there.remembered),
     }
 }
 
@@ -107,6 +120,7 @@ fn clear(spec: EnvironmentSpec, is_sure: bool, unproven: Option<String>) -> Cour
 fn by_answer(
     answer: &EnvironmentSpec,
     hint: Option<&EnvironmentSpec>,
+    there: There,
     now: DateTime<Utc>,
 ) -> Course {
     let status = &answer.status;
@@ -114,6 +128,9 @@ fn by_answer(
         // `DELETING` and `DELETED` agree with the event.
         Some(hint) if hint.status == Status::Deleted => {
             return match status {
+                Status::Deleting | Status::Deleted if is_older(hint, answer) => Course::Nothing(
+                    "the event is older than the environment that MWAA tells of".to_owned(),
+                ),
                 Status::Deleting | Status::Deleted => clear(hint.clone(), true, None),
                 _ => Course::Nothing(format!(
                     "MWAA says that the environment is {status}: the event is late, or was sent on by somebody"
@@ -121,7 +138,7 @@ fn by_answer(
             };
         }
         // It is of an environment that had this name before.
-        Some(hint) if hint.event_time() < created(answer) && hint.event_time().is_some() => None,
+        Some(hint) if is_older(hint, answer) => None,
         hint => hint,
     };
     let is_fresh = hint
@@ -156,7 +173,8 @@ fn by_answer(
     if status.is_over() {
         return Course::Nothing(format!("MWAA says that the environment is {status}"));
     }
-    if hint.is_none() && *status == Status::Creating {
+    // Before `PENDING` nothing is needed yet; after it, what was made is.
+    if hint.is_none() && *status == Status::Creating && !there.is_anything {
         return Course::Nothing(format!("an environment that is {status} needs nothing"));
     }
     if status.is_settled() && (told.is_settled() || hint.is_none()) {
@@ -167,10 +185,11 @@ fn by_answer(
     Course::Serve(Box::new(serve))
 }
 
-fn created(answer: &EnvironmentSpec) -> Option<DateTime<Utc>> {
-    match answer.origin {
-        Origin::Mwaa { created, .. } => created,
-        _ => None,
+/// Whether an event is of an environment that had this name before.
+fn is_older(hint: &EnvironmentSpec, answer: &EnvironmentSpec) -> bool {
+    match (hint.event_time(), answer.origin) {
+        (Some(time), Origin::Mwaa { created: Some(created), .. }) => time < created,
+        _ => false,
     }
 }
 
@@ -192,7 +211,8 @@ fn by_hint(
             "an event of {remembered} was applied before, and this one is of {time}"
         ));
     }
-    let is_proof = hint.status == Status::Available && matches!(hint.origin, Origin::Event(_));
+    let is_proof =
+        hint.status == Status::Available && matches!(hint.origin, Origin::Event(Some(_)));
     let stale = match (&silent, is_proof) {
         (None, true) => Stale::Proven(hint.clone()),
         (Some(why), true) => {
@@ -214,12 +234,11 @@ fn by_hint(
     }
 }
 
-/// Judges what a sweep does for an environment of which nobody told anything. `is_left_behind` says
-/// whether all that was made for it was marked as left when it went.
-pub fn judge_unasked(
+/// Judges what a sweep does for an environment, of which no event tells anything.
+pub fn judge_untold(
     unknown: &EnvironmentSpec,
     says: &MwaaSays,
-    is_left_behind: bool,
+    there: There,
     now: DateTime<Utc>,
 ) -> Course {
     let serve = |keeps_dead| {
@@ -232,12 +251,12 @@ pub fn judge_unasked(
         }))
     };
     match says {
-        MwaaSays::Says(answer) => by_answer(answer, None, now),
+        MwaaSays::Says(answer) => by_answer(answer, None, there, now),
         MwaaSays::NotFound => clear(gone(unknown), true, None),
         // Its event was the proof, so nobody need be asked.
-        MwaaSays::MayNotAsk(_) if is_left_behind => clear(gone(unknown), false, None),
+        MwaaSays::MayNotAsk(_) if there.is_left_behind => clear(gone(unknown), false, None),
         MwaaSays::MayNotAsk(_) => serve(None),
-        MwaaSays::NoReply(_) if is_left_behind => {
+        MwaaSays::NoReply(_) if there.is_left_behind => {
             Course::Nothing("it was left behind, and MWAA did not reply".to_owned())
         }
         MwaaSays::NoReply(_) => {

@@ -24,20 +24,33 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What MWAA says of an environment.
 pub async fn about(context: &Context<'_>, environment: &Environment) -> MwaaSays {
-    ask(context.mwaa, environment).await
+    match context.own {
+        Some(_) => ask(context.mwaa, environment).await,
+        None => MwaaSays::NoReply(unknown_account()),
+    }
+}
+
+/// Why nobody can be asked by a function that does not know its account, as under an emulator.
+pub fn unknown_account() -> Failure {
+    Failure::new(
+        "asking MWAA",
+        "the function does not know the account that it runs in",
+        "deploy it, or ask MWAA yourself",
+    )
 }
 
 /// What MWAA says of an environment, if it can be asked at all.
 pub async fn ask(mwaa: Option<Asking<'_>>, environment: &Environment) -> MwaaSays {
     let doing = format!("asking MWAA about {}", environment.arn());
     let Some(mwaa) = mwaa else {
-        let why = "the function does not know the account that it runs in";
-        return MwaaSays::MayNotAsk(Failure::new(doing, why, "ask MWAA yourself"));
+        return MwaaSays::MayNotAsk(Failure::new(doing, "it cannot be asked", "ask MWAA yourself"));
     };
     let failed = |why: String| Failure { doing, why: Some(why), error: None, remedy: None };
     match tokio::time::timeout(PATIENCE, mwaa.environment(environment)).await {
         Err(_) => MwaaSays::NoReply(failed(format!("no answer within {PATIENCE:?}"))),
-        Ok(Err(Unanswered::MayNotAsk(failure))) => MwaaSays::MayNotAsk(failure),
+        Ok(Err(Unanswered::NoRole(failure) | Unanswered::MayNotAsk(failure))) => {
+            MwaaSays::MayNotAsk(failure)
+        }
         Ok(Err(Unanswered::NoReply(failure))) => MwaaSays::NoReply(failure),
         Ok(Ok(None)) => MwaaSays::NotFound,
         Ok(Ok(Some(answer))) => match event::of_mwaa(answer) {
@@ -45,9 +58,10 @@ pub async fn ask(mwaa: Option<Asking<'_>>, environment: &Environment) -> MwaaSay
             Ok(spec) => {
                 MwaaSays::NoReply(failed(format!("the answer is about {}", spec.environment.arn())))
             }
+            // Its options may hold secrets: no value of it is told.
             Err(refusal) => MwaaSays::NoReply(failed(format!(
-                "the answer cannot be read: {}",
-                refusal.at_path()
+                "the answer cannot be read: {} is not as it should be",
+                refusal.path
             ))),
         },
     }
@@ -58,6 +72,8 @@ pub async fn ask(mwaa: Option<Asking<'_>>, environment: &Environment) -> MwaaSay
 pub struct Voices<'a> {
     mwaa: Option<Asking<'a>>,
     heard: Mutex<BTreeMap<Environment, MwaaSays>>,
+    /// Held while somebody asks, so that nobody is asked about twice.
+    asking: tokio::sync::Mutex<()>,
     /// The accounts of queues that an event or MWAA has named: MWAA's own.
     accounts: Mutex<BTreeSet<AccountId>>,
     corrections: Mutex<BTreeMap<QueueArn, BTreeSet<EndpointId>>>,
@@ -77,6 +93,7 @@ impl<'a> Voices<'a> {
         let voices = Self {
             mwaa,
             heard: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
             accounts: Mutex::default(),
             corrections: Mutex::default(),
         };
@@ -112,6 +129,7 @@ impl<'a> Voices<'a> {
 
     /// Asks about those of `environments` that were not asked about, side by side.
     async fn ask_about(&self, environments: Vec<Environment>) {
+        let _asking = self.asking.lock().await;
         let known = lock(&self.heard).clone();
         let unknown = environments.into_iter().filter(|it| !known.contains_key(it));
         let answers = unknown.map(|it| async move { (ask(self.mwaa, &it).await, it) });
@@ -125,16 +143,18 @@ impl<'a> Voices<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Voucher<'a> {
     /// What was heard.
-    pub voices: &'a Voices<'a>,
-    /// The environment, if its queue is named: what its tags remember says nothing then.
-    pub own: Option<&'a Environment>,
+    voices: &'a Voices<'a>,
+    /// The environment.
+    environment: &'a Environment,
+    /// Whether its queue is named: what its tags remember says nothing then.
+    is_named: bool,
 }
 
 impl<'a> Voucher<'a> {
     /// For the work that `spec` asks for.
     pub fn new(voices: &'a Voices<'a>, spec: &'a EnvironmentSpec) -> Self {
-        let own = (!spec.queues().is_empty()).then_some(&spec.environment);
-        Self { voices, own }
+        let is_named = !spec.queues().is_empty();
+        Self { voices, environment: &spec.environment, is_named }
     }
 
     /// The queues of others in `vpc` that are missing from a policy there.
@@ -171,7 +191,7 @@ impl Vouch for Voucher<'_> {
         is_missing: &(dyn Fn(&BTreeSet<QueueArn>) -> BTreeSet<QueueArn> + Sync),
         may_ask: bool,
     ) -> (BTreeSet<QueueArn>, Vec<Warning>) {
-        let (remembered, mut warnings) = remembered(endpoints, self.own);
+        let (remembered, mut warnings) = self.remembered(endpoints);
         let all = remembered.values().flat_map(|it| it.queues.keys().cloned()).collect();
         let missing = is_missing(&all);
         let lacking: Vec<(&Environment, &Remembered)> = remembered
@@ -218,36 +238,41 @@ impl Vouch for Voucher<'_> {
     }
 }
 
-/// What the tags on `endpoints` remember, but of the environment that is worked for, and what somebody
-/// should know of them. What is left behind remembers nothing that anybody needs.
-fn remembered(
-    endpoints: &[Endpoint],
-    own: Option<&Environment>,
-) -> (BTreeMap<Environment, Remembered>, Vec<Warning>) {
-    let mut all: BTreeMap<Environment, Remembered> = BTreeMap::new();
-    let mut warnings = Vec::new();
-    for endpoint in endpoints.iter().filter(|it| it.state.is_alive()) {
-        let Some((environment, _)) = endpoint.made_for() else { continue };
-        if own == Some(&environment) || tags::is_left_behind(&endpoint.tags) {
-            continue;
-        }
-        let Some(text) = endpoint.tags.get(tags::QUEUE) else { continue };
-        match endpoint.remembered_queue() {
-            Some(queue) => {
-                let queues = &mut all.entry(environment).or_default().queues;
-                queues.entry(queue).or_default().insert(endpoint.id.clone());
+impl Voucher<'_> {
+    /// What the tags on `endpoints` remember of environments of this Region, and what somebody should
+    /// know of them. What is left behind remembers nothing that anybody needs.
+    fn remembered(
+        &self,
+        endpoints: &[Endpoint],
+    ) -> (BTreeMap<Environment, Remembered>, Vec<Warning>) {
+        let mut all: BTreeMap<Environment, Remembered> = BTreeMap::new();
+        let mut warnings = Vec::new();
+        for endpoint in endpoints.iter().filter(|it| it.state.is_alive()) {
+            let Some((environment, _)) = endpoint.made_for() else { continue };
+            if environment.region != self.environment.region
+                || self.is_named && environment == *self.environment
+                || tags::is_left_behind(&endpoint.tags)
+            {
+                continue;
             }
-            None => warnings.push(Warning::new(
-                format!(
-                    "the tag {} holds no queue of this Region: {}: {text}",
-                    tags::QUEUE,
-                    endpoint.id
-                ),
-                "correct the tag; it was left out of the SQS endpoint's policy",
-            )),
+            let Some(text) = endpoint.tags.get(tags::QUEUE) else { continue };
+            match endpoint.remembered_queue() {
+                Some(queue) => {
+                    let queues = &mut all.entry(environment).or_default().queues;
+                    queues.entry(queue).or_default().insert(endpoint.id.clone());
+                }
+                None => warnings.push(Warning::new(
+                    format!(
+                        "the tag {} holds no queue of this Region: {}: {text}",
+                        tags::QUEUE,
+                        endpoint.id
+                    ),
+                    "correct the tag; it was left out of the SQS endpoint's policy",
+                )),
+            }
         }
+        (all, warnings)
     }
-    (all, warnings)
 }
 
 fn contradicted(

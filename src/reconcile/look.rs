@@ -37,7 +37,10 @@ impl First {
     /// Where the environment is, if its subnets were looked at.
     pub fn place_of(&self, spec: &EnvironmentSpec) -> Option<Result<Place, Failure>> {
         let (subnets, place) = self.place.as_ref()?;
-        (*subnets == spec.subnets && !subnets.is_empty()).then(|| place.clone())
+        // MWAA may name them in another order than the event.
+        let same = |one: &[SubnetId], other: &[SubnetId]| one.iter().all(|id| other.contains(id));
+        let is_same = same(subnets, &spec.subnets) && same(&spec.subnets, subnets);
+        (is_same && !subnets.is_empty()).then(|| place.clone())
     }
 }
 

@@ -13,9 +13,9 @@ use crate::environment::{AccountId, VpcId};
 use crate::event::EnvironmentSpec;
 use crate::plan::decide::{self, Neighbours};
 use crate::plan::execute::Means;
-use crate::plan::proof::{Clear, Course, MwaaSays, Serve, judge};
-use crate::plan::{Plan, Step, Tense, Told};
-use crate::report::{Change, Failure, Kind, Outcome, Report, Resource, Warning};
+use crate::plan::proof::{Clear, Course, MwaaSays, Serve, There, judge};
+use crate::plan::{Plan, Step, Told};
+use crate::report::{Change, Failure, Kind, Outcome, Report, Resource, Tense, Warning};
 use crate::settings::Settings;
 use crate::vpc::{Observed, Vpc};
 use ask::{Asking, Voices, Voucher};
@@ -55,51 +55,67 @@ pub async fn environment(context: &Context<'_>, hint: &EnvironmentSpec) -> Resul
     let first = first?;
     let environment = &hint.environment;
     let voices = Voices::of_one(context, hint, &says);
-    let mut asked_again = false;
-    loop {
-        let remembered = first.observed.remembered_time(environment);
-        let course = judge(Some(hint), &says, remembered, context.now);
-        let work = match course {
+    for _ in 0..QUESTIONS {
+        let there = There::of(environment, &first.observed);
+        let work = match judge(hint, &says, there, context.now) {
             Course::Nothing(reason) => return Ok(nothing(hint, Outcome::Ignored, reason)),
-            Course::Clear(course) => {
-                let decided = clear(context, hint, &course, &first).await?;
-                Work { course: Course::Clear(course), ..decided }
-            }
+            Course::Clear(course) => clear(context, hint, &course, &first).await?,
             Course::Serve(course) => match serve(context, &course, &first, &voices).await? {
                 Decided::Report(report) => return Ok(*report),
-                Decided::Plan(plan, vpc) => {
-                    Work { course: Course::Serve(course), plan, vpc: Some(vpc), failure: None }
-                }
+                Decided::Plan(plan, vpc) => Work::new(course.spec, Purpose::Do, plan, vpc),
             },
             Course::Diagnose(course) => match serve(context, &course, &first, &voices).await? {
                 Decided::Report(report) => return Ok(*report),
-                Decided::Plan(plan, vpc) => {
-                    Work { course: Course::Diagnose(course), plan, vpc: Some(vpc), failure: None }
-                }
+                Decided::Plan(plan, vpc) => Work::new(course.spec, Purpose::Diagnose, plan, vpc),
             },
         };
         // What MWAA said before the look may be no longer so. Where it may not be asked, or does not
         // reply, asking again would change nothing.
         let by_mwaa = matches!(says, MwaaSays::Says(_) | MwaaSays::NotFound);
-        if by_mwaa && work.plan.takes_away() && !asked_again {
-            asked_again = true;
+        if by_mwaa && work.plan.takes_away() {
             let again = ask::about(context, environment).await;
             if again != says {
                 says = again;
                 continue;
             }
         }
-        return Ok(finish(context, hint, work, &voices).await);
+        return finish(context, work, &voices).await;
     }
+    Err(Failure::new(
+        format!("taking away what {} no longer needs", environment.arn()),
+        "MWAA says something else each time that it is asked",
+        "the next delivery or sweep asks again",
+    ))
+}
+
+/// How often work begins anew because MWAA says something else than before the look.
+const QUESTIONS: usize = 3;
+
+/// What a plan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It is carried out, unless this is a dry run.
+    Do,
+    /// It only tells what is wrong with an environment whose creation failed.
+    Diagnose,
 }
 
 /// What was decided for an environment.
 struct Work {
-    course: Course,
+    spec: EnvironmentSpec,
+    purpose: Purpose,
     plan: Plan,
     vpc: Option<VpcId>,
-    /// Why nothing is taken away, although there is something.
-    failure: Option<Failure>,
+    /// Whether it is gone.
+    is_gone: bool,
+    /// Why nothing is taken away, if nothing is: it is not proven that it is gone.
+    unproven: Option<String>,
+}
+
+impl Work {
+    fn new(spec: EnvironmentSpec, purpose: Purpose, plan: Plan, vpc: VpcId) -> Self {
+        Self { spec, purpose, plan, vpc: Some(vpc), is_gone: false, unproven: None }
+    }
 }
 
 /// What came of looking where an environment is to be served.
@@ -178,75 +194,81 @@ async fn clear(
         Err(failure) if failure.error.is_some() => return Err(failure),
         Err(_) => None,
         Ok(place) => match look::admitted(context, hint, place) {
-            Ok(Ok(vpc)) => Some(vpc.id),
+            Ok(Ok(vpc)) => Some(vpc),
             _ => None,
         },
     };
-    let observed = look::whole(context, hint, vpc.as_ref(), first).await?;
+    let mut observed = look::whole(context, hint, vpc.as_ref().map(|vpc| &vpc.id), first).await?;
+    // Where the function does not know its account, the VPC's owner is it; and nobody without a VPC.
+    let owner = context.own.or(vpc.as_ref().map(|vpc| &vpc.owner));
+    observed.groups.retain(|group| owner == Some(&group.owner));
+    let vpc = vpc.map(|vpc| vpc.id);
     let plan = decide::clear(course, vpc.as_ref(), &observed, context.settings, context.now);
-    let failure = course.unproven.as_ref().filter(|_| plan.takes_away()).map(|why| {
-        Failure::new(
-            format!("taking away what was made for {}", hint.environment.arn()),
-            why.as_str(),
-            "the next delivery asks again",
-        )
-    });
-    Ok(Work { course: Course::Nothing(String::new()), plan, vpc, failure })
+    Ok(Work {
+        spec: hint.clone(),
+        purpose: Purpose::Do,
+        plan,
+        vpc,
+        is_gone: true,
+        unproven: course.unproven.clone(),
+    })
 }
 
 const NOTHING_LEFT: &str =
     "nothing is left that was made for it, or what there is was used again after this event";
 
 /// Describes what was decided, or does it.
-async fn finish(
-    context: &Context<'_>,
-    hint: &EnvironmentSpec,
-    work: Work,
-    voices: &Voices<'_>,
-) -> Report {
-    let looked_only = context.dry_run || matches!(work.course, Course::Diagnose(_));
-    let spec = match &work.course {
-        Course::Serve(course) | Course::Diagnose(course) => &course.spec,
-        _ => hint,
-    };
-    if let Some(failure) = work.failure {
+async fn finish(context: &Context<'_>, work: Work, voices: &Voices<'_>) -> Result<Report, Failure> {
+    let Work { spec, purpose, plan, vpc, is_gone, unproven } = &work;
+    if let Some(why) = unproven.as_ref().filter(|_| plan.takes_away()) {
+        let failure = Failure::new(
+            format!("taking away what was made for {}", spec.environment.arn()),
+            why.as_str(),
+            "the next delivery asks again",
+        );
         let line = Resource::new(Kind::Endpoint, Change::Failed, "").failed(failure);
         let told = Told { resources: vec![line], warnings: Vec::new() };
-        return report(spec, work.vpc.as_ref(), told, looked_only);
+        return Ok(report(spec, vpc.as_ref(), told, context.dry_run));
     }
-    if matches!(work.course, Course::Clear(_)) && work.plan.is_empty() {
-        return nothing(hint, Outcome::Unchanged, NOTHING_LEFT);
+    if *is_gone && (plan.is_empty() || unproven.is_some()) {
+        return Ok(nothing(spec, Outcome::Unchanged, NOTHING_LEFT));
     }
-    carry_out(context, spec, work.vpc.as_ref(), &work.plan, voices, looked_only).await
+    Ok(carry_out(context, spec, *purpose, vpc.as_ref(), plan, voices).await)
 }
 
 /// Describes a plan, or carries it out.
 pub async fn carry_out(
     context: &Context<'_>,
     spec: &EnvironmentSpec,
+    purpose: Purpose,
     vpc: Option<&VpcId>,
     plan: &Plan,
     voices: &Voices<'_>,
-    looked_only: bool,
 ) -> Report {
+    let looked_only = context.dry_run || purpose == Purpose::Diagnose;
     let mut told = if looked_only {
-        let mut told = plan.describe();
-        if spec.status == crate::event::Status::CreateFailed {
-            told.warnings.extend(diagnosis(plan, &told));
-        }
-        told
+        plan.describe()
     } else {
         let vouch = &Voucher::new(voices, spec);
         let means = Means { ec2: context.ec2, vouch, until: context.until };
         plan.execute(means).await
     };
+    if purpose == Purpose::Diagnose {
+        told.warnings.extend(diagnosis(plan, &told));
+    }
     // Tags that MWAA's answers have shown to be wrong.
     for step in voices.corrections() {
-        told.resources.extend(if looked_only {
-            step.lines(Tense::Would)
-        } else {
-            step.correct(context.ec2).await
-        });
+        if looked_only {
+            told.resources.extend(step.lines(Tense::Would));
+            continue;
+        }
+        match step.correct(context.ec2).await {
+            Ok(lines) => told.resources.extend(lines),
+            // The neighbour's own delivery, or the sweep, puts it right.
+            Err(failure) => {
+                told.warnings.push(Warning { message: failure.to_string(), remedy: None })
+            }
+        }
     }
     report(spec, vpc, told, looked_only)
 }

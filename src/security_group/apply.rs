@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::decide::GroupStep;
-use super::{Rule, listed};
 use crate::aws::Ec2;
+use crate::aws::ec2::NewGroup;
 use crate::environment::{Environment, GroupId};
-use crate::plan::Tense;
-use crate::report::{Change, Failure, Kind, Resource, Warning};
+use crate::report::{Change, Failure, Kind, Resource, Tense, Warning};
 use crate::tags;
+use crate::vpc::Rule;
 
 /// How often something that EC2 may not show yet is looked for.
 const TRIES: usize = 4;
@@ -43,7 +43,13 @@ pub async fn keep(ec2: &Ec2, step: &GroupStep) -> (Option<GroupId>, Resource) {
 /// Makes the group, or finds the one that an earlier delivery made: its id, and of a found one the
 /// rules that it lacks.
 async fn make(ec2: &Ec2, step: &GroupStep) -> Result<(GroupId, Option<BTreeSet<Rule>>), Failure> {
-    let failure = match ec2.create_group(step).await {
+    let group = NewGroup {
+        vpc: &step.vpc,
+        name: &step.name,
+        description: &step.description,
+        tags: &step.tags,
+    };
+    let failure = match ec2.create_group(group).await {
         Ok(id) => return Ok((id, None)),
         Err(failure) if failure.is_duplicate_group() => failure,
         Err(failure) => return Err(failure),
@@ -117,12 +123,6 @@ where
             answer => return answer,
         }
     }
-}
-
-/// What is told of rules that are taken off a group.
-pub fn revoked(group: &GroupId, rules: &BTreeSet<Rule>) -> Resource {
-    let detail = format!("{group}: {} is no longer needed", listed(rules));
-    Resource::new(Kind::SecurityGroup, Change::Updated, detail).with_id(group)
 }
 
 /// Takes rules off a group. One that is not there any more is an answer, not a failure; but EC2 then

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Rule, Source, listed};
+use super::listed;
 use crate::environment::{AccountId, Environment, GroupId, Role, VpcId};
 use crate::event::EnvironmentSpec;
-use crate::plan::Tense;
-use crate::report::{Change, Failure, Kind, Resource};
+use crate::report::{Change, Failure, Kind, Resource, Tense};
 use crate::settings::Settings;
 use crate::tags::{self, Tags};
-use crate::vpc::{Group, Vpc};
+use crate::vpc::{Group, Rule, Source, Vpc, port};
 
 /// The group that is kept for an environment, and the rules that it lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +29,6 @@ pub struct GroupStep {
     pub tags: Tags,
     /// The rules that it lacks.
     pub missing: BTreeSet<Rule>,
-}
-
-/// The port that a role's endpoint serves (MWAA user guide, "Security in your VPC on Amazon MWAA").
-pub fn port(role: Role) -> u16 {
-    match role {
-        Role::Database => 5432,
-        Role::Webserver => 443,
-    }
 }
 
 /// The group's name: the participant's account and the environment are in it, so that it is unique

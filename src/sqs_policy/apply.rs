@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::step::{PolicyAction, PolicyStep, Seen, WithdrawStep, admit_own_first};
+use super::step::{PolicyAction, PolicyStep, Seen, WithdrawStep, admit_own_first, mentions};
 use super::{Admission, Withdrawal, admit};
 use crate::aws::Ec2;
 use crate::environment::{EndpointId, QueueArn};
-use crate::plan::Tense;
-use crate::report::{Change, Failure, Resource, Warning};
+use crate::report::{Change, Failure, Resource, Tense, Warning};
 use crate::vpc::Endpoint;
 
 /// How old a look may be when a policy is written that rests on it.
@@ -146,7 +145,7 @@ async fn write(
 ) -> Result<usize, Stopped> {
     let fits = |pause: Duration| Instant::now() + pause < until;
     let mut refusals = ec2.pauses();
-    let (mut writes, mut wrote_over_lag) = (0, false);
+    let (mut writes, mut wrote_over_lag, mut is_unanswered) = (0, false, false);
     let mut seen = match seen {
         Some(seen) => seen,
         None => match look(ec2, change).await? {
@@ -163,7 +162,10 @@ async fn write(
             }
             next = change.decide(&seen, false).await.map_err(Stopped::Impossible)?;
         }
-        let Next::Write { document, added } = next else { return Ok(writes) };
+        let Next::Write { document, added } = next else {
+            // What was not answered was done all the same.
+            return Ok(writes.max(usize::from(is_unanswered)));
+        };
         if writes == WRITES {
             let why = format!(
                 "it was not as it should be after {WRITES} writes: somebody else writes it too"
@@ -177,6 +179,7 @@ async fn write(
             // Nobody knows whether it was done: what a new look shows decides.
             Err(failure) if failure.may_pass() => match refusals.next() {
                 Some(pause) if fits(pause) => {
+                    is_unanswered |= failure.code().is_none();
                     tokio::time::sleep(pause).await;
                     match look(ec2, change).await? {
                         Some(newer) => seen = newer,
@@ -299,7 +302,9 @@ impl<V: Vouch + Sync> Rewrite for Allow<'_, V> {
 
     fn is_kept(&self, seen: &Seen) -> bool {
         let organization = self.step.organization.as_deref();
-        super::missing(seen.policy.as_deref(), &self.written, organization).is_empty()
+        // If only the condition was to change, no queue tells whether it did.
+        !self.written.is_empty()
+            && super::missing(seen.policy.as_deref(), &self.written, organization).is_empty()
     }
 
     fn give_up(&mut self, seen: &Seen, why: String, remedy: &str) -> Result<(), Failure> {
@@ -346,28 +351,18 @@ impl Rewrite for Withdraw<'_> {
         let policy = seen.policy.as_deref();
         match super::withdraw(policy, &self.step.queues) {
             Ok(Withdrawal::Given) => Ok(Next::Nothing),
-            Ok(Withdrawal::Write { document, .. }) => {
+            Ok(Withdrawal::Write { document }) => {
                 Ok(Next::Write { document, added: BTreeSet::new() })
             }
             // A policy that cannot be read or was edited matters only if a queue is in it.
-            Err(problem) => {
-                let policy = policy.unwrap_or_default();
-                if self.step.queues.iter().any(|queue| policy.contains(queue.as_str())) {
-                    Err(Failure::new(self.doing(), problem.to_string(), problem.remedy()))
-                } else {
-                    Ok(Next::Nothing)
-                }
+            Err(problem) if mentions(policy, &self.step.queues) => {
+                Err(self.step.impossible(&problem))
             }
+            Err(_) => Ok(Next::Nothing),
         }
     }
 
     fn give_up(&mut self, _seen: &Seen, why: String, remedy: &str) -> Result<(), Failure> {
-        Err(Failure::new(self.doing(), why, remedy))
-    }
-}
-
-impl Withdraw<'_> {
-    fn doing(&self) -> String {
-        format!("taking queues out of the policy of endpoint {}", self.step.endpoint)
+        Err(Failure::new(self.step.doing(), why, remedy))
     }
 }

@@ -191,12 +191,10 @@ fn listed_and_others<'a>(
 pub enum Withdrawal {
     /// Nothing: our statement lists none of them.
     Given,
-    /// This document must replace the policy; `removed` are the queues that our statement loses.
+    /// This document must replace the policy.
     Write {
         /// The whole policy, without white space.
         document: String,
-        /// The queues.
-        removed: BTreeSet<QueueArn>,
     },
 }
 
@@ -221,10 +219,7 @@ pub fn withdraw(policy: Option<&str>, queues: &BTreeSet<QueueArn>) -> Result<Wit
         left.insert(one.placeholder());
     }
     let ours = (!left.is_empty()).then(|| our_statement(&left, ours.organization.as_deref()));
-    Ok(Withdrawal::Write {
-        document: document.with_our_statement(Some(place), ours.as_deref()),
-        removed,
-    })
+    Ok(Withdrawal::Write { document: document.with_our_statement(Some(place), ours.as_deref()) })
 }
 
 /// The statements of `policy` that deny an environment of `account` some use of `queue`. A policy

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::{Admission, Block, Certainty, Problem, SID, admit, blocks};
+use super::{Admission, Block, Certainty, Problem, SID, Withdrawal, admit, blocks, withdraw};
 use crate::environment::{EndpointId, Environment, QueueArn, VpcId};
-use crate::plan::Tense;
-use crate::report::{Change, Failure, Kind, Resource, Warning};
+use crate::report::{Change, Failure, Kind, Resource, Tense, Warning};
 use crate::vpc::Endpoint;
 
 /// A policy as it was seen.
@@ -237,14 +236,51 @@ pub struct WithdrawStep {
     pub service: String,
     /// The queues.
     pub queues: BTreeSet<QueueArn>,
-    /// Whether its policy had one of them when it was looked at.
+    /// Whether our statement listed one of them when it was looked at.
     pub is_listed: bool,
+    /// Why they could not be taken out, if they could not.
+    pub problem: Option<Problem>,
+}
+
+/// Decides on taking `queues` out of the policy of an SQS endpoint. One that cannot be read, or was
+/// edited, matters only if a queue is in it.
+pub fn decide_withdrawal(endpoint: &Endpoint, queues: &BTreeSet<QueueArn>) -> WithdrawStep {
+    let policy = endpoint.policy.as_deref();
+    let (is_listed, problem) = match withdraw(policy, queues) {
+        Ok(Withdrawal::Write { .. }) => (true, None),
+        Ok(Withdrawal::Given) => (false, None),
+        Err(problem) => (false, Some(problem).filter(|_| mentions(policy, queues))),
+    };
+    WithdrawStep {
+        endpoint: endpoint.id.clone(),
+        service: endpoint.service.clone(),
+        queues: queues.clone(),
+        is_listed,
+        problem,
+    }
+}
+
+/// Whether a policy has one of the queues in it, in whatever place.
+pub(super) fn mentions(policy: Option<&str>, queues: &BTreeSet<QueueArn>) -> bool {
+    let policy = policy.unwrap_or_default();
+    queues.iter().any(|queue| policy.contains(queue.as_str()))
 }
 
 impl WithdrawStep {
     /// What is told of it, if there is anything to tell.
     pub fn line(&self, outcome: Change) -> Option<Resource> {
+        if let Some(problem) = &self.problem {
+            return Some(self.resource(outcome).failed(self.impossible(problem)));
+        }
         self.is_listed.then(|| self.resource(outcome))
+    }
+
+    pub(super) fn impossible(&self, problem: &Problem) -> Failure {
+        Failure::new(self.doing(), problem.to_string(), problem.remedy())
+    }
+
+    pub(super) fn doing(&self) -> String {
+        format!("taking queues out of the policy of endpoint {}", self.endpoint)
     }
 
     pub(super) fn resource(&self, outcome: Change) -> Resource {

@@ -11,7 +11,7 @@ use crate::aws::mwaa::Unanswered;
 use crate::environment::{AccountId, Environment, Region};
 use crate::plan::proof::MwaaSays;
 use crate::reconcile::Context;
-use crate::reconcile::ask::ask;
+use crate::reconcile::ask::{ask, unknown_account};
 use crate::report::{Failure, Warning};
 
 pub(super) async fn all(
@@ -22,10 +22,15 @@ pub(super) async fn all(
     report: &mut SweepReport,
 ) -> BTreeMap<Environment, MwaaSays> {
     let Some(mwaa) = context.mwaa else {
-        let why = "the function does not know the account that it runs in";
-        let failure = Failure::new("asking MWAA", why, "ask MWAA yourself");
-        let unknown = |it: &Environment| (it.clone(), MwaaSays::MayNotAsk(failure.clone()));
-        return tagged.iter().map(unknown).collect();
+        let failure = unknown_account();
+        let says = |it: &Environment| {
+            let says = match context.own {
+                Some(_) => MwaaSays::MayNotAsk(failure.clone()),
+                None => MwaaSays::NoReply(failure.clone()),
+            };
+            (it.clone(), says)
+        };
+        return tagged.iter().map(says).collect();
     };
     let accounts: BTreeSet<AccountId> = tagged
         .iter()
@@ -50,23 +55,28 @@ pub(super) async fn all(
                     .filter_map(|it| Environment::new(account.clone(), region.clone(), it).ok()),
             ),
             // Nobody meant to ask there.
-            Err(Unanswered::MayNotAsk(failure))
-                if context.settings.reader_role.is_none() && context.own != Some(&account) =>
-            {
+            Err(Unanswered::NoRole(failure)) => {
                 report.not_asked.insert(account.to_string());
                 silent.insert(account, MwaaSays::MayNotAsk(failure));
             }
+            // Without its role nobody can be asked there; without the list only what the tags name.
             Err(unanswered) => {
-                let says = match &unanswered {
-                    Unanswered::MayNotAsk(failure) => MwaaSays::MayNotAsk(failure.clone()),
-                    Unanswered::NoReply(failure) => MwaaSays::NoReply(failure.clone()),
-                };
+                let is_denied = matches!(unanswered, Unanswered::MayNotAsk(_));
                 let failure = unanswered.into_failure();
-                report.warnings.push(Warning {
-                    message: format!("nothing of account {account} is taken away: {failure}"),
-                    remedy: None,
-                });
-                silent.insert(account, says);
+                let has_no_role =
+                    failure.error.as_ref().is_none_or(|error| error.call == "AssumeRole");
+                let what = if has_no_role {
+                    "nothing of account {account} is taken away"
+                } else {
+                    "environments of account {account} whose events were lost are not found"
+                };
+                let what = what.replace("{account}", account.as_str());
+                let message = format!("{what}: {failure}");
+                report.warnings.push(Warning { message, remedy: None });
+                if has_no_role {
+                    let says = if is_denied { MwaaSays::MayNotAsk } else { MwaaSays::NoReply };
+                    silent.insert(account, says(failure));
+                }
             }
         }
     }

@@ -15,10 +15,10 @@ use serde::Serialize;
 use crate::environment::{Environment, Region, VpcId};
 use crate::event::{EnvironmentSpec, Origin, Status};
 use crate::plan::decide;
-use crate::plan::proof::{Clear, Course, MwaaSays, Serve, Stale, judge_unasked};
+use crate::plan::proof::{Clear, Course, MwaaSays, Serve, Stale, There, judge_untold};
 use crate::reconcile::ask::Voices;
 use crate::reconcile::look::{Place, admitted, locate, subnets_of};
-use crate::reconcile::{Context, carry_out, decide_serve};
+use crate::reconcile::{Context, Purpose, carry_out, decide_serve, nothing};
 use crate::report::{Change, Failure, Outcome, Report, Warning};
 use crate::vpc::Observed;
 use look::{First, Landscape};
@@ -169,12 +169,13 @@ struct One<'a> {
 impl One<'_> {
     /// Does what the event would have asked for that did not come.
     async fn work(&self, landscape: &Landscape) -> Result<Option<Report>, Failure> {
-        let observed = landscape.of(self.environment, self.first);
-        let unknown = EnvironmentSpec::from_tags(self.environment.clone());
-        let is_left_behind = observed.is_left_behind(self.environment);
-        match judge_unasked(&unknown, self.says, is_left_behind, self.context.now) {
+        let Self { context, environment, .. } = self;
+        let observed = landscape.of(environment, self.first);
+        let unknown = EnvironmentSpec::from_tags((*environment).clone());
+        let there = There::of(environment, &observed);
+        match judge_untold(&unknown, self.says, there, context.now) {
             Course::Nothing(_) | Course::Diagnose(_) => Ok(None),
-            Course::Clear(course) => self.clear(&course, observed).await.map(Some),
+            Course::Clear(course) => self.clear(&course, observed).await,
             Course::Serve(course) => self.serve(*course, landscape, &observed).await,
         }
     }
@@ -187,6 +188,12 @@ impl One<'_> {
     ) -> Result<Option<Report>, Failure> {
         let Self { context, environment, .. } = self;
         let subnets = subnets_of(&course.spec, observed);
+        if subnets.is_empty() && course.is_waiting {
+            let reason = "MWAA waits for its endpoints, and does not say in which subnets";
+            let mut told = nothing(&course.spec, Outcome::Ignored, reason);
+            told.warnings.push(Warning { message: reason.to_owned(), remedy: None });
+            return Ok(Some(told));
+        }
         let is_known_customers = course.spec.customer_managed.is_some() || course.is_waiting;
         if subnets.is_empty() || !is_known_customers && !observed.owns_anything(environment) {
             return Ok(None);
@@ -199,19 +206,41 @@ impl One<'_> {
             return Ok(None);
         }
         let Ok(vpc) = admitted(context, &course.spec, place)? else { return Ok(None) };
+        let mut observed = observed.clone();
+        observed.groups.retain(|group| group.owner == vpc.owner);
         // Something newer was applied since MWAA was asked.
         if observed.remembered_time(environment) > Some(context.now) {
             course.stale = Stale::None;
         }
-        let plan = decide_serve(context, &course, &vpc, observed, self.voices).await;
-        let done =
-            carry_out(context, &course.spec, Some(&vpc.id), &plan, self.voices, context.dry_run);
-        Ok(Some(done.await))
+        let mut plan = decide_serve(context, &course, &vpc, &observed, self.voices).await;
+        if plan.takes_away() && !self.is_still_so().await {
+            course.stale = Stale::None;
+            plan = decide_serve(context, &course, &vpc, &observed, self.voices).await;
+        }
+        let (spec, vpc) = (&course.spec, Some(&vpc.id));
+        Ok(Some(carry_out(context, spec, Purpose::Do, vpc, &plan, self.voices).await))
+    }
+
+    /// Whether MWAA says what it said when the sweep began: that is a while ago. Where it may not be
+    /// asked, or did not reply, it would not say more now.
+    async fn is_still_so(&self) -> bool {
+        match self.says {
+            MwaaSays::Says(_) | MwaaSays::NotFound => {
+                crate::reconcile::ask::ask(self.context.mwaa, self.environment).await == *self.says
+            }
+            MwaaSays::MayNotAsk(_) | MwaaSays::NoReply(_) => true,
+        }
     }
 
     /// Takes away what was made for an environment that is gone.
-    async fn clear(&self, course: &Clear, mut observed: Observed) -> Result<Report, Failure> {
+    async fn clear(
+        &self,
+        course: &Clear,
+        mut observed: Observed,
+    ) -> Result<Option<Report>, Failure> {
         let Self { context, environment, .. } = self;
+        // Where the function does not know its account, only the owners of VPCs would tell.
+        observed.groups.retain(|group| context.own == Some(&group.owner));
         if !observed.groups.is_empty() {
             // An environment that was made again meanwhile may use the group again.
             let now = context.ec2.own_groups(Some(environment), context.own).await?;
@@ -228,11 +257,13 @@ impl One<'_> {
         let plan = decide::clear(course, None, &observed, context.settings, context.now);
         if plan.is_empty() {
             let reason = "nothing is left that was made for it";
-            let (arn, status) = (environment.arn(), course.spec.status.to_string());
-            return Ok(Report::nothing(arn, status, Outcome::Unchanged, reason));
+            return Ok(Some(nothing(&course.spec, Outcome::Unchanged, reason)));
         }
-        let looked_only = context.dry_run;
-        Ok(carry_out(context, &course.spec, None, &plan, self.voices, looked_only).await)
+        if plan.takes_away() && !self.is_still_so().await {
+            return Ok(None);
+        }
+        let spec = &course.spec;
+        Ok(Some(carry_out(context, spec, Purpose::Do, None, &plan, self.voices).await))
     }
 }
 

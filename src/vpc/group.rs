@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::rule::Rule;
 use crate::environment::{AccountId, Environment, GroupId, VpcId};
-use crate::security_group::Rule;
 use crate::tags::{self, Tags};
 
 /// A security group.

@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod group;
+mod rule;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use chrono::{DateTime, Utc};
 
 pub use endpoint::{Endpoint, Kind, State};
 pub use group::Group;
+pub use rule::{Rule, Source, port};
 
 use crate::environment::{AccountId, Environment, Region, SubnetId, VpcId};
 use crate::report::Failure;

@@ -370,6 +370,47 @@ async fn a_description_rests_on_the_same_proof() {
     }
 }
 
+/// A queue in somebody else's statement is not taken out; nor is one from what only a person can read
+/// or put right.
+#[tokio::test]
+async fn a_withdrawal_is_described_as_it_is_executed() {
+    let statement = |sid: &str| {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Sid":"{sid}","Effect":"Allow","Principal":"*","Action":"sqs:SendMessage","Resource":["{QUEUE}"]}}]}}"#
+        )
+    };
+    let unreadable = format!("{{oops {QUEUE}");
+    for (name, policy, outcome) in [
+        ("somebody else's", statement("Theirs"), None),
+        ("edited", statement("MwaaCeleryQueues"), Some(json!("failed"))),
+        ("unreadable", unreadable, Some(json!("failed"))),
+        ("an unreadable one without the queue", "{oops".into(), None),
+    ] {
+        for payload in [event(&own(), "DELETED", THEN), sweep()] {
+            let make = async || {
+                let scene = with_all(&own()).await;
+                scene.is_gone(&own()).world().overwrite_policy("vpce-sqs", &policy);
+                scene
+            };
+            // That the queue is still let through is noted, and no fault here.
+            let (would, _) = make().await.send_and_watch(dry(payload.clone())).await;
+            let (did, _) = make().await.send_and_watch(payload.clone()).await;
+            let at = format!("{name}, {}", named(&payload));
+            for told in [&would, &did] {
+                let resources = told.resources();
+                let mut sqs = resources.iter().filter(|r| r["kind"] == json!("sqs-endpoint"));
+                let is = sqs.next().map(|r| r["outcome"].clone());
+                assert_eq!((is, sqs.count()), (outcome.clone(), 0), "{at}: {told:?}");
+                // Nobody waits for it with the rest.
+                let gone = resources.iter().filter(|r| r["outcome"] == json!("deleted")).count();
+                assert_eq!(gone, 2, "{at}: {told:?}");
+            }
+            assert_eq!(did.failed, outcome.is_some(), "{at}: {did:?}");
+            assert_eq!(essences(&would.resources()), essences(&did.resources()), "{at}");
+        }
+    }
+}
+
 /// A failure that nobody could foresee is the one thing in which they differ.
 #[tokio::test]
 async fn a_failure_is_told_in_the_place_of_what_was_described() {

@@ -137,6 +137,32 @@ async fn a_planted_queue_opens_no_policy() {
     }
 }
 
+/// Neither an endpoint that belongs there nor a queue that only a tag says to be there.
+#[tokio::test]
+async fn nothing_of_another_region_opens_a_policy_of_this_one() {
+    const WEST: &str = "arn:aws:sqs:us-west-2:555555555555:airflow-celery-9";
+    let elsewhere = format!("arn:aws:airflow:us-west-2:{OWNER}:environment/other");
+    for variables in [true, false] {
+        for payload in deliveries().into_iter().chain([sweep()]) {
+            let scene = if variables { Scene::new() } else { Scene::with(&[]) };
+            let service = "com.amazonaws.vpce.us-west-2.vpce-svc-1";
+            scene.world().add_endpoint("vpce-west", service, None);
+            scene.plant(
+                "vpce-west",
+                &[("environment", &elsewhere), ("role", "database"), ("queue", WEST)],
+            );
+            scene.serve(&neighbour("other")).await;
+            for service in [&neighbour("other").database, &neighbour("other").webserver] {
+                scene.plant(&scene.the(service), &[("queue", WEST)]);
+            }
+            scene.is(&own()).says(&neighbour("other"), [DENIED]);
+            let told = scene.send(payload.clone()).await.ok();
+            assert!(scene.listed().contains(QUEUE), "{}: {told:?}", named(&payload));
+            assert!(!scene.listed().contains(WEST), "{}: {told:?}", named(&payload));
+        }
+    }
+}
+
 /// A participant's group with the name and all tags of the one that is kept for its environment.
 fn plant_group(scene: &Scene) {
     let name = format!("mwaa-{PARTICIPANT}-analytics");
@@ -207,6 +233,38 @@ async fn nothing_is_done_for_a_group_that_is_a_participants_alone() {
     scene.says(&shared(), [DENIED]);
     let payload = without(event(&shared(), "UPDATING", THEN), &["endpointManagement"]);
     assert_eq!(scene.send(payload).await.ok().outcome(), "ignored");
+}
+
+/// Then only the owner of the VPC says whose a group is.
+#[tokio::test]
+async fn a_participants_group_is_not_touched_where_the_own_account_is_not_known() {
+    for (payload, is_gone) in [
+        (event(&shared(), "DELETED", THEN), true),
+        (event(&shared(), "AVAILABLE", THEN), false),
+        (sweep(), true),
+        (sweep(), false),
+    ] {
+        for there in [true, false] {
+            let scene = Scene::new();
+            if there {
+                scene.serve(&shared()).await;
+            }
+            plant_group(&scene);
+            if is_gone {
+                scene.is_gone(&shared());
+            }
+            let before = others(&scene);
+            scene.forget_calls();
+            let (told, violations) = scene.send_as("_", payload.clone()).await;
+            let at = format!("{}, there {there}, gone {is_gone}: {told:?}", named(&payload));
+            assert_eq!(violations, Vec::<String>::new(), "{at}");
+            assert_eq!(others(&scene), before, "{at}");
+            let theirs = |call: &&Call| call.parameters.values().any(|v| v == "sg-0participants");
+            let calls = scene.calls();
+            let touched: Vec<&Call> = calls.iter().filter(|c| !c.reads()).filter(theirs).collect();
+            assert!(touched.is_empty(), "{at}: {touched:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -282,6 +340,34 @@ async fn any_delivery_puts_back_neighbours_missing_queues_and_asks_mwaa_about_ju
             .collect();
         assert_eq!(rounds[0], rounds[1], "{}: they are asked side by side", named(&payload));
         assert_eq!(scene.policy_writes(), 1, "{}", named(&payload));
+    }
+}
+
+#[tokio::test]
+async fn with_two_sqs_endpoints_a_neighbour_is_asked_about_once() {
+    for payload in deliveries() {
+        for there in [true, false] {
+            let scene = Scene::new();
+            scene.world().add_endpoint("vpce-fips", &format!("{SQS}-fips"), Some(FOREIGN));
+            scene.serve(&neighbour("other")).await;
+            if there {
+                scene.serve(&own()).await;
+            }
+            for id in ["vpce-sqs", "vpce-fips"] {
+                scene.world().overwrite_policy(id, FOREIGN);
+            }
+            scene.is(&own()).world().latency = Duration::from_millis(5);
+            scene.forget_calls();
+            scene.send(payload.clone()).await.ok();
+            let at = format!("{}, there {there}", named(&payload));
+            assert_eq!(scene.world().asked(OWNER, "other"), 1, "{at}");
+            assert_eq!(scene.world().asked(OWNER, "analytics"), 1, "{at}");
+            for id in ["vpce-sqs", "vpce-fips"] {
+                let policy = scene.world().endpoint(id).policy.clone().unwrap();
+                let both: [String; 2] = [QUEUE.into(), neighbour("other").queue];
+                assert_eq!(listed(&policy), both.into(), "{at}, {id}");
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::double::{Environment, PARTICIPANT, Says, service};
+use crate::double::{Call, Environment, PARTICIPANT, Says, service};
 use crate::scene::*;
 
 /// What asking MWAA about an environment comes to.
@@ -341,6 +341,82 @@ async fn the_second_answer_counts() {
     }
 }
 
+/// When a sweep gets to an environment, what it was told of it is a while ago.
+#[tokio::test]
+async fn a_sweep_takes_away_only_what_mwaa_says_twice() {
+    let says = |environment: &Environment| Says::from(environment);
+    for environment in [own(), shared()] {
+        let (private, public) = (environment.clone(), environment.public_only());
+        for (first, second, takes) in [
+            (says(&public), says(&public), true),
+            (says(&public), says(&private), false),
+            (says(&public), says(&public.with_status("UPDATING")), false),
+            (says(&public), Says::NotFound, false),
+            (says(&public), SILENT, false),
+            (says(&public), DENIED, false),
+            (Says::NotFound, Says::NotFound, true),
+            (Says::NotFound, says(&private), false),
+            (Says::NotFound, SILENT, false),
+            (Says::NotFound, DENIED, false),
+        ] {
+            let scene = Scene::new();
+            scene.serve(&private).await;
+            scene.says(&private, [first.clone(), second.clone()]);
+            // In truth it is all still there, so that every loss is noted.
+            if takes {
+                scene.world().environments.insert(public.key(), public.with_status("CREATING"));
+            }
+            let told = scene.send(sweep()).await;
+            let at = format!("{}, {first:?}, then {second:?}: {told:?}", environment.account);
+            assert_eq!(scene.world().asked(&private.account, "analytics"), 2, "{at}");
+            assert_eq!(!scene.takings().is_empty(), takes, "{at}");
+            assert!(takes || scene.has_all(&private), "{at}");
+            let marks = |service: &String| scene.tag(&scene.the(service), "gone");
+            assert!(takes || marks(&private.database).is_none(), "{at}");
+        }
+    }
+}
+
+/// It was asked before the look that shows what is there now.
+#[tokio::test]
+async fn after_an_answer_that_differs_mwaa_is_asked_again_after_the_new_look() {
+    let going = Says::from(&own().with_status("DELETING"));
+    for (third, takes, fails) in
+        [(Says::NotFound, true, false), (Says::from(&own()), false, false), (SILENT, false, true)]
+    {
+        let scene = Scene::new();
+        scene.serve(&own()).await;
+        scene.says(&own(), [going.clone(), Says::NotFound, third.clone()]);
+        if takes {
+            scene.world().environments.clear();
+        }
+        let database = scene.the(&own().database);
+        let mut asked = 0;
+        scene.double.meanwhile(move |world, call| {
+            asked += usize::from(call.action == "GetEnvironment");
+            let looks = asked == 2 && call.action == "DescribeVpcEndpoints";
+            if looks && !world.ours.contains("vpce-late") {
+                let mut late = world.endpoint(&database).clone();
+                (late.id, late.service) = ("vpce-late".into(), service("database-again"));
+                world.endpoints.push(late);
+                world.ours.insert("vpce-late".into());
+            }
+        });
+        let told = scene.send(event(&own(), "DELETED", THEN)).await;
+        let at = format!("{third:?}: {told:?}");
+        assert_eq!(told.failed, fails, "{at}");
+        assert_eq!(!scene.takings().is_empty(), takes, "{at}");
+        assert_eq!(scene.is_empty(), takes, "{at}");
+        let calls = scene.calls();
+        let asked: Vec<usize> =
+            (0..calls.len()).filter(|n| calls[*n].action == "GetEnvironment").collect();
+        assert_eq!(asked.len(), 3, "{at}");
+        let between = &calls[asked[1]..asked[2]];
+        assert!(between.iter().any(|call| call.action == "DescribeVpcEndpoints"), "{at}");
+        assert!(calls[..asked[2]].iter().all(Call::reads), "{at}");
+    }
+}
+
 /// A participant whose queue this is may send its messages on, also changed.
 #[tokio::test]
 async fn a_deletion_of_an_environment_that_is_alive_is_ignored_with_the_reason() {
@@ -517,6 +593,28 @@ async fn an_event_older_than_the_environment_names_nothing_that_counts() {
             assert!(scene.has_all(&own()), "{status}: {told:?}");
             let database = scene.the(&own().database);
             assert!(!scene.world().endpoint(&database).groups.contains("sg-2"), "{status}");
+        }
+    }
+}
+
+/// Also while that one is going.
+#[tokio::test]
+async fn a_deletion_older_than_the_environment_takes_nothing_away() {
+    for environment in [own(), shared()] {
+        for status in ["DELETING", "DELETED"] {
+            for (time, takes) in [(BEFORE, false), (THEN, true)] {
+                let scene = Scene::new();
+                scene.serve(&environment).await;
+                scene.says(&environment, [Says::from(&environment.with_status(status))]);
+                if takes {
+                    scene.world().environments.clear();
+                }
+                let told = scene.send(event(&environment, "DELETED", time)).await.ok();
+                let at = format!("{status}, of {time}: {told:?}");
+                assert_eq!(told.outcome() == "ignored", !takes, "{at}");
+                assert_eq!(scene.changes().is_empty(), !takes, "{at}");
+                assert_eq!(scene.is_empty(), takes, "{at}");
+            }
         }
     }
 }
@@ -760,6 +858,70 @@ async fn what_the_answer_lacks_is_filled_in_from_the_event_for_adding_only() {
 }
 
 #[tokio::test]
+async fn no_event_fills_in_a_mode_by_which_something_goes_or_is_left_out() {
+    for environment in [own(), shared()] {
+        for is_null in [true, false] {
+            let mut answer = environment.answer();
+            answer["WebserverAccessMode"] = Value::Null;
+            if !is_null {
+                answer.as_object_mut().unwrap().remove("WebserverAccessMode");
+            }
+            let public = environment.public_only();
+            for (now, status) in [
+                (NOW, "AVAILABLE"),
+                (NOW, "UPDATE_FAILED"),
+                (NOW, "UPDATING"),
+                (NOW, "PENDING"),
+                // The event may be newer than the answer.
+                ("2026-03-04T10:16:00Z", "AVAILABLE"),
+            ] {
+                let at = format!("{status} at {now}, {}, null {is_null}", environment.account);
+                // It is there.
+                let scene = Scene::new();
+                scene.serve(&environment).await;
+                scene.says(&environment, [Says::This(answer.clone())]);
+                let told = scene.at(now).send(event(&public, status, THEN)).await.ok();
+                assert_eq!(scene.takings(), Vec::<String>::new(), "{at}: {told:?}");
+                assert!(scene.has_all(&environment), "{at}: {told:?}");
+                // It is missing, alone or with all the rest.
+                let webserver = scene.the(&environment.webserver);
+                scene.world().endpoint(&webserver).state = "deleted".into();
+                let told = scene.send(event(&public, status, LATER)).await.ok();
+                assert!(scene.has_all(&environment), "{at}: {told:?}");
+                let scene = Scene::new();
+                scene.is(&environment).says(&environment, [Says::This(answer.clone())]);
+                let told = scene.at(now).send(event(&public, status, THEN)).await.ok();
+                assert!(scene.has_all(&environment), "{at}: {told:?}");
+            }
+        }
+    }
+}
+
+/// Nobody knows what it is older than.
+#[tokio::test]
+async fn an_event_without_a_time_proves_nothing_stale_where_mwaa_may_not_be_asked() {
+    let (private, public) = stale();
+    for remembers in [true, false] {
+        for says in [DENIED, SILENT] {
+            let scene = Scene::new();
+            scene.serve(&private).await;
+            if remembers {
+                scene.send(event(&private, "UPDATING", LATER)).await.ok();
+            }
+            scene.lose(QUEUE);
+            scene.says(&private, [says.clone()]);
+            let mut untimed = event(&public, "AVAILABLE", THEN);
+            untimed.as_object_mut().unwrap().remove("time");
+            let told = scene.send(untimed).await;
+            let at = format!("{says:?}, remembers {remembers}: {told:?}");
+            assert_eq!(scene.takings(), Vec::<String>::new(), "{at}");
+            assert!(scene.has_all(&private), "{at}");
+            assert!(!told.failed, "{at}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_missing_is_added_even_if_what_is_stale_must_wait_for_a_reply() {
     let (private, public) = stale();
     for says in [SILENT, Says::Refused(503, "ServiceUnavailable")] {
@@ -788,6 +950,125 @@ async fn a_deletion_without_a_reply_fails_if_there_is_something_to_take_away() {
         scene.is(&environment).says(&environment, [SILENT]);
         let told = scene.send(event(&environment, "DELETED", THEN)).await.ok();
         assert_eq!(told.outcome(), "unchanged", "{told:?}");
+    }
+}
+
+/// A mark says that somebody knew that it is gone.
+#[tokio::test]
+async fn without_a_reply_nothing_is_marked_as_gone_where_leftovers_are_kept() {
+    for environment in [own(), shared()] {
+        let mut scene = Scene::new();
+        scene.serve(&environment).await;
+        scene.function.settings.as_mut().unwrap().keep_leftovers = true;
+        scene.says(&environment, [SILENT]);
+        let error = scene.send(event(&environment, "DELETED", THEN)).await.err();
+        assert!(error.contains("MWAA"), "{error}");
+        assert_eq!(scene.changes(), Vec::<String>::new());
+        let database = scene.the(&environment.database);
+        assert_eq!(scene.tag(&database, "gone"), None);
+        // So its neighbour's delivery puts its queue back.
+        scene.lose(QUEUE);
+        scene.is(&environment).serve(&neighbour("other")).await;
+        assert!(scene.has_all(&environment));
+        // And with a reply it is marked.
+        scene.is_gone(&environment).send(event(&environment, "DELETED", LATER)).await.ok();
+        assert!(scene.tag(&database, "gone").is_some());
+        assert_eq!(scene.the(&environment.database), database);
+    }
+}
+
+#[tokio::test]
+async fn without_a_reply_nothing_fails_that_would_take_nothing_away() {
+    let (private, public) = stale();
+    for keeps in [true, false] {
+        let mut scene = Scene::new();
+        scene.serve(&private).await;
+        scene.function.settings.as_mut().unwrap().keep_leftovers = keeps;
+        scene.says(&private, [SILENT]);
+        let told = scene.send(event(&public, "AVAILABLE", THEN)).await;
+        assert_eq!(told.failed, !keeps, "{told:?}");
+        assert_eq!(scene.takings(), Vec::<String>::new());
+        assert!(scene.has_all(&private));
+    }
+}
+
+/// Whoever may not list the environments of an account may be told of one all the same.
+#[tokio::test]
+async fn a_sweep_that_may_not_list_asks_about_each_environment_that_the_tags_name() {
+    for environment in [own(), shared()] {
+        for (is_gone, marked) in [(false, true), (false, false), (true, true), (true, false)] {
+            let scene = Scene::new();
+            scene.serve(&environment).await;
+            let all: Vec<String> = scene.world().ours.iter().cloned().collect();
+            for id in all.iter().filter(|_| marked) {
+                scene.plant(id, &[("gone", NOW)]);
+            }
+            if is_gone {
+                scene.is_gone(&environment);
+            }
+            let account = environment.account.clone();
+            scene.double.meanwhile(move |world, call| {
+                world.closed_accounts.clear();
+                if call.action == "ListEnvironments" {
+                    world.closed_accounts.insert(account.clone());
+                }
+            });
+            let told = scene.send(sweep()).await.ok();
+            let at = format!("{}, gone {is_gone}, marked {marked}: {told:?}", environment.account);
+            let asked = scene.world().asked(&environment.account, "analytics");
+            assert!(asked >= 1, "{at}");
+            assert_eq!(scene.is_empty(), is_gone, "{at}");
+            assert_eq!(scene.takings().is_empty(), !is_gone, "{at}");
+            assert!(is_gone || scene.has_all(&environment), "{at}");
+            assert!(told.warns(&["ListEnvironments", &environment.account]), "{at}");
+        }
+    }
+}
+
+/// Before `PENDING` nothing is needed, and what was made once may not be lost.
+#[tokio::test]
+async fn a_sweep_puts_back_what_an_environment_that_is_creating_lost_and_makes_it_nothing() {
+    for environment in [own(), shared()] {
+        let creating = environment.with_status("CREATING");
+        let scene = Scene::new();
+        scene.is(&creating).send(sweep()).await.ok();
+        assert_eq!(scene.changes(), Vec::<String>::new());
+
+        let scene = Scene::new();
+        scene.serve(&environment).await;
+        scene.lose(QUEUE);
+        let told = scene.is(&creating).send(sweep()).await.ok();
+        assert!(scene.has_all(&environment), "{told:?}");
+        assert_eq!(scene.takings(), Vec::<String>::new());
+    }
+}
+
+/// Its creation hangs, and nobody else would say so.
+#[tokio::test]
+async fn a_sweep_tells_what_mwaa_does_not_name_of_an_environment_that_waits() {
+    for environment in [own(), shared()] {
+        let waiting = environment.with_status("PENDING");
+        for (field, fails) in
+            [("DatabaseVpcEndpointService", true), ("NetworkConfiguration", false)]
+        {
+            for payload in [sweep(), dry(sweep())] {
+                let mut answer = waiting.answer();
+                answer.as_object_mut().unwrap().remove(field);
+                let scene = Scene::new();
+                scene.is(&waiting).says(&waiting, [Says::This(answer)]);
+                let told = scene.send(payload.clone()).await;
+                let at = format!("{field}, {}: {told:?}", named(&payload));
+                if fails {
+                    assert!(told.failed || payload["dryRun"] == json!(true), "{at}");
+                    let failed = |r: &Value| {
+                        r["outcome"] == json!("failed") && r.to_string().contains(field)
+                    };
+                    assert!(told.resources().iter().any(failed), "{at}");
+                } else {
+                    assert!(told.warns(&["subnets"]), "{at}");
+                }
+            }
+        }
     }
 }
 
@@ -874,5 +1155,27 @@ async fn an_environment_that_is_right_takes_two_round_trips_and_no_write() {
         let rounds = rounds(&scene, event(&own(), status, FIRST)).await;
         assert!(rounds.len() <= 2, "{status}: {rounds:?}");
         assert_eq!(scene.changes(), Vec::<String>::new());
+    }
+}
+
+/// MWAA names them in whatever order it likes.
+#[tokio::test]
+async fn subnets_in_another_order_cost_no_further_round_trip() {
+    for status in ["PENDING", "AVAILABLE"] {
+        for there in [false, true] {
+            let mut counts = Vec::new();
+            for subnets in [["subnet-1", "subnet-2"], ["subnet-2", "subnet-1"]] {
+                let scene = Scene::new();
+                if there {
+                    scene.serve(&own()).await;
+                }
+                let mut answer = own().with_status(status).answer();
+                answer["NetworkConfiguration"]["SubnetIds"] = json!(subnets);
+                scene.is(&own().with_status(status)).says(&own(), [Says::This(answer)]);
+                let rounds = rounds(&scene, event(&own(), status, THEN)).await;
+                counts.push(rounds.len());
+                assert!(counts[0] == rounds.len(), "{status}, there {there}: {rounds:?}");
+            }
+        }
     }
 }

@@ -300,8 +300,13 @@ impl Scene {
 
     /// The same, with what should not have happened.
     pub async fn send_and_watch(&self, payload: Value) -> (Told, Vec<String>) {
+        self.send_as(FUNCTION_ARN, payload).await
+    }
+
+    /// The same to a function that is told that this is its ARN.
+    pub async fn send_as(&self, function_arn: &str, payload: Value) -> (Told, Vec<String>) {
         let deadline = Instant::now() + Duration::from_secs(120);
-        let invocation = Invocation { function_arn: FUNCTION_ARN, deadline };
+        let invocation = Invocation { function_arn, deadline };
         let told = Told::of(self.function.handle(payload, invocation).await);
         let violations = std::mem::take(&mut self.world().violations);
         (told, violations)

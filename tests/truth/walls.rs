@@ -1,5 +1,7 @@
 //! Orders in which things are done, which must stay whatever is built around them.
 
+use std::collections::BTreeSet;
+
 use crate::double::{Call, Environment, Fault, service};
 use crate::scene::*;
 
@@ -77,6 +79,115 @@ async fn nothing_is_taken_away_from_an_environment_that_lacks_something() {
         scene.fail("CreateVpcEndpoint", None);
         scene.send(payload.clone()).await.ok();
         assert!(scene.alive(&own().database).is_empty(), "{}", named(&payload));
+    }
+}
+
+/// What goes wrong while something is added, or remembered, from which something else is to go.
+type Failing = (&'static str, fn(&Scene));
+
+/// Whatever the phases of a removal are: rules, queues, endpoints, groups on endpoints.
+#[tokio::test]
+async fn a_failed_addition_closes_every_phase_of_a_removal() {
+    let failing: [Failing; 5] = [
+        ("an endpoint", |scene| scene.fail("CreateVpcEndpoint", Some(REFUSED))),
+        ("a rule", |scene| scene.fail("AuthorizeSecurityGroupIngress", Some(REFUSED))),
+        ("what an endpoint has or admits", |scene| scene.fail("ModifyVpcEndpoint", Some(REFUSED))),
+        ("a policy", |scene| scene.world().overwrite_policy("vpce-sqs", BROKEN)),
+        ("the memory", |scene| scene.fail("CreateTags", Some(REFUSED))),
+    ];
+    let made_again = |environment: &Environment| Environment {
+        database: service("database-after"),
+        webserver: service("webserver-after"),
+        queue: OTHER_QUEUE.into(),
+        ..environment.clone()
+    };
+    let own_groups = own().with_groups(&["sg-2"]);
+    let regrouped = Environment { database: service("database-after"), ..own_groups };
+    let shared = shared().with_groups(&["sg-1"]);
+    for (before, after, unconcerned) in [
+        // A queue and endpoints go; no tags stay.
+        (own(), made_again(&own()), ["a rule", "the memory"].as_slice()),
+        // An endpoint goes, and a group from one that stays.
+        (own(), regrouped, &["a rule", "a policy"]),
+        // Rules, a queue, endpoints and what the group remembers go.
+        (shared.clone(), made_again(&shared.with_groups(&["sg-2"])), &[]),
+    ] {
+        for (what, fail) in failing.iter().filter(|(what, _)| !unconcerned.contains(what)) {
+            for payload in [event(&after, "AVAILABLE", THEN), sweep()] {
+                let scene = Scene::new();
+                scene.world().add_group("sg-2", "next");
+                scene.serve(&before).await;
+                scene.is(&after);
+                let had = left_of(&scene, &before);
+                fail(&scene);
+                let at = format!("{what}, {}, {}", after.account, named(&payload));
+                let told = scene.send(payload.clone()).await;
+                assert!(told.failed, "{at}: {told:?}");
+                assert_eq!(scene.takings(), Vec::<String>::new(), "{at}: {told:?}");
+                assert!(*what == "a policy" || scene.listed().contains(QUEUE), "{at}: {told:?}");
+                assert!(left_of(&scene, &before).is_superset(&had), "{at}: {told:?}");
+                // Once it lacks nothing, all of it goes.
+                for action in ["CreateVpcEndpoint", "ModifyVpcEndpoint", "CreateTags"] {
+                    scene.fail(action, None);
+                }
+                scene.fail("AuthorizeSecurityGroupIngress", None);
+                if *what == "a policy" {
+                    scene.world().overwrite_policy("vpce-sqs", FOREIGN);
+                }
+                scene.send(payload.clone()).await.ok();
+                assert!(scene.has_all(&after), "{at}");
+                assert_eq!(scene.listed(), [after.queue.clone()].into(), "{at}");
+                assert!(left_of(&scene, &before).is_disjoint(&had), "{at}");
+            }
+        }
+    }
+}
+
+/// No policy at all.
+const BROKEN: &str = "{oops";
+
+/// The endpoints, rules and groups that only an environment as it was before needs.
+fn left_of(scene: &Scene, before: &Environment) -> BTreeSet<String> {
+    let mut left: BTreeSet<String> = scene.alive(&before.database).into_iter().collect();
+    let world = scene.world();
+    let ours = |id: &String| world.ours.contains(id);
+    for group in world.groups.iter().filter(|group| ours(&group.id)) {
+        let its = |rule: &&String| rule.ends_with("/sg-1");
+        left.extend(group.rules.keys().filter(its).map(|rule| format!("{} {rule}", group.id)));
+    }
+    for endpoint in world.endpoints.iter().filter(|endpoint| ours(&endpoint.id)) {
+        let stays = !endpoint.state.starts_with("delet") && endpoint.groups.contains("sg-1");
+        left.extend(stays.then(|| format!("{} sg-1", endpoint.id)));
+    }
+    left
+}
+
+/// The last thing that an endpoint is reached by stays if there is nothing to take its place.
+#[tokio::test]
+async fn a_group_that_is_not_there_takes_no_other_off_an_endpoint() {
+    let again = Environment {
+        database: service("database-again"),
+        webserver: service("webserver-again"),
+        queue: OTHER_QUEUE.into(),
+        ..own()
+    };
+    let after = again.with_groups(&["sg-none"]);
+    for payload in [event(&after, "AVAILABLE", THEN), sweep()] {
+        let scene = Scene::new();
+        scene.serve(&own()).await;
+        // What is dead and not needed any more goes in a phase of its own.
+        scene.world().endpoints.iter_mut().filter(|it| it.id != "vpce-sqs").for_each(|endpoint| {
+            endpoint.state = "rejected".into();
+        });
+        scene.serve(&again).await;
+        scene.is(&after);
+        let told = scene.send(payload.clone()).await;
+        assert!(told.failed, "{}: {told:?}", named(&payload));
+        assert_eq!(scene.takings(), Vec::<String>::new(), "{}: {told:?}", named(&payload));
+        for service in [&again.database, &again.webserver] {
+            let id = scene.the(service);
+            assert_eq!(scene.world().endpoint(&id).groups, ["sg-1".into()].into());
+        }
     }
 }
 

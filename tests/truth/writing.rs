@@ -205,6 +205,24 @@ async fn a_lag_of_a_few_looks_costs_at_most_two_writes() {
 }
 
 #[tokio::test]
+async fn another_organization_costs_at_most_two_writes_although_ec2_lags() {
+    for payload in [event(&own(), "AVAILABLE", THEN), event(&own(), "PENDING", THEN), sweep()] {
+        for lag in 0..=5 {
+            let mut scene = Scene::new();
+            scene.serve(&own()).await;
+            scene.function.settings.as_mut().unwrap().organization = Some("o-a1b2c3d4e5".into());
+            scene.world().policy_lag = lag;
+            let told = scene.send(payload.clone()).await;
+            let (at, writes) = (format!("{}, lag {lag}", named(&payload)), scene.policy_writes());
+            assert!(!told.failed, "{at}: {told:?}");
+            assert!((1..=2).contains(&writes), "{at}: {writes} writes");
+            let policy = scene.world().endpoint("vpce-sqs").policy.clone().unwrap();
+            assert!(policy.contains("o-a1b2c3d4e5") && policy.contains(QUEUE), "{at}: {policy}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_deletion_ends_in_one_delivery_although_ec2_lags() {
     for environment in [own(), shared()] {
         for lag in 0..=5 {
@@ -284,6 +302,41 @@ async fn a_change_that_is_in_progress_is_waited_for() {
         let endpoint = world.endpoint(&database);
         assert_eq!((endpoint.subnets.len(), endpoint.groups.len()), (2, 1), "{code}");
         assert!(endpoint.groups.contains("sg-2"), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_of_endpoints_that_are_being_changed_is_waited_for() {
+    for code in ["OperationInProgress", "IncorrectState"] {
+        let public = own().public_only();
+        for payload in [event(&own(), "DELETED", THEN), event(&public, "AVAILABLE", THEN), sweep()]
+        {
+            let scene = Scene::new();
+            scene.serve(&own()).await;
+            let stays = payload["detail"]["status"] == json!("AVAILABLE");
+            if stays {
+                scene.is(&public);
+            } else {
+                scene.is_gone(&own());
+            }
+            let mut times = 0;
+            scene.double.meanwhile(move |world, call| {
+                if call.action == "DeleteVpcEndpoints" {
+                    times += 1;
+                    let fault = Fault::Refused(400, code);
+                    if times <= 2 {
+                        world.faults_of.insert(call.action.clone(), fault);
+                    } else {
+                        world.faults_of.remove(&call.action);
+                    }
+                }
+            });
+            let at = format!("{code}, {}", named(&payload));
+            let told = scene.send(payload).await;
+            assert!(!told.failed, "{at}: {told:?}");
+            assert!(scene.alive(&own().webserver).is_empty(), "{at}: {told:?}");
+            assert!(stays || scene.is_empty(), "{at}: {told:?}");
+        }
     }
 }
 

@@ -202,9 +202,7 @@ def test_with_deletion_turned_off_it_is_listed_by_every_sweep(aws, mwaa, configu
     ("action", "fault"),
     [
         ("AssumeRole", {"code": "AccessDenied", "status": 403}),
-        ("ListEnvironments", {"code": "AccessDeniedException", "status": 403}),
         ("GetEnvironment", {"code": "AccessDeniedException", "status": 403}),
-        ("ListEnvironments", {"code": "ThrottlingException", "status": 429}),
         ("GetEnvironment", {"code": "InternalServerException", "status": 500}),
         ("GetEnvironment", {"code": "cut"}),
     ],
@@ -223,6 +221,24 @@ def test_without_an_answer_of_mwaa_nothing_is_taken_away_and_it_is_said(
     assert aws.snapshot(vpc) == before
     assert PARTICIPANT in json.dumps(answer.value["warnings"])
     assert "taken away" in json.dumps(answer.value["warnings"])
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
+def test_what_is_not_listed_is_asked_about_by_its_name(
+    aws, mwaa, function, asking, vpc, sqs, own, guest, code
+):
+    done(function, guest)
+    mwaa.put(guest, status="AVAILABLE")
+    before = aws.snapshot(vpc)
+    aws.proxy.fail("ListEnvironments", code, times=50)
+
+    answer = done(asking, SWEEP)
+
+    assert "GetEnvironment" in answer.actions and aws.snapshot(vpc) == before
+    assert "are not found" in json.dumps(answer.value["warnings"])
+    mwaa.remove(guest)
+    done(asking, SWEEP)
+    assert aws.snapshot(vpc).alive.made_for(guest).endpoints == {}
 
 
 def test_an_account_without_a_role_is_reported_and_keeps_all_that_is_its(
