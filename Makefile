@@ -72,7 +72,7 @@ replay: tools  ## Hand environment ENV to the deployed function (DRY_RUN=1: to b
 # bootstrap of another build, with which this one is compared instead.
 bench: linux build  ## Measure it beside a plain boto3 handler
 	@$(PYTHON) tools/venv.py $(BENCH) tools/requirements-bench.txt
-	@$(BENCH)/bin/python tools/bench/bench.py $(BOOTSTRAP) docs
+	@$(BENCH)/bin/python bench/bench.py $(BOOTSTRAP) docs
 
 build: tools  ## Compile what is deployed
 	@[ -e $(BOOTSTRAP) ] || echo 'The first build compiles the EC2 client, which takes several minutes.'

@@ -4,29 +4,29 @@
 //! The map, from the door inwards:
 //!
 //! - [`handler`]: a payload in, an answer and a log out.
-//! - [`event`]: what is said of an environment, by an event, a person or MWAA: [`event::EnvironmentSpec`].
-//! - [`reconcile`], [`sweep`]: look at EC2 and ask MWAA, judge, decide; then describe or do.
-//! - [`plan`]: whose word counts ([`plan::proof`]), what must be done ([`plan::decide`]), and doing it
-//!   ([`plan::execute`]). It is decided once: a [`plan::Plan`] is described or carried out.
-//! - [`endpoints`], [`security_group`], [`sqs_policy`]: one kind of resource each, what must happen to it
+//! - `event`: what is said of an environment, by an event, a person or MWAA: `EnvironmentSpec`.
+//! - `reconcile`, `sweep`: look at EC2 and ask MWAA, judge, decide; then describe or do.
+//! - `plan`: whose word counts (`plan::proof`), what must be done (`plan::decide`), and doing it
+//!   (`plan::execute`). It is decided once: a `plan::Plan` is described or carried out.
+//! - `endpoints`, `security_group`, `sqs_policy`: one kind of resource each, what must happen to it
 //!   (`decide`, `step`) and making it happen (`apply`).
-//! - [`vpc`]: what EC2 shows, and whose it is.
-//! - [`aws`]: EC2, MWAA, and what they answer when they do not.
+//! - `vpc`: what EC2 shows, and whose it is.
+//! - `aws`: EC2, MWAA, and what they answer when they do not.
 //!
-//! The rule for strangers: only the rooms named `apply`, [`plan::execute`], [`reconcile`] and [`sweep`]
+//! The rule for strangers: only the rooms named `apply`, `plan::execute`, `reconcile` and `sweep`
 //! may name [`aws::Ec2`]. All else is pure, and has its tests beside it.
 
 pub mod aws;
-pub mod endpoints;
+pub(crate) mod endpoints;
 pub mod environment;
-pub mod event;
+pub(crate) mod event;
 pub mod handler;
-pub mod plan;
-pub mod reconcile;
+pub(crate) mod plan;
+pub(crate) mod reconcile;
 pub mod report;
-pub mod security_group;
+pub(crate) mod security_group;
 pub mod settings;
 pub mod sqs_policy;
 pub mod sweep;
 pub mod tags;
-pub mod vpc;
+pub(crate) mod vpc;

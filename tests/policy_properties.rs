@@ -1302,7 +1302,7 @@ impl Case {
     /// The policy that is in force afterwards.
     fn after(&self, admission: &Admission) -> Json {
         match admission {
-            Admission::Given => self.policy.clone(),
+            Admission::AlreadyAllowed => self.policy.clone(),
             Admission::Write { document, .. } => Json::parse(document),
         }
     }
@@ -1378,7 +1378,7 @@ fn every_wanted_queue_is_allowed_unless_somebody_elses_deny_applies() {
         let after = case.after(&admission);
         let listed = listed_in(&after);
         tally.next();
-        tally.saw(usize::from(admission == Admission::Given));
+        tally.saw(usize::from(admission == Admission::AlreadyAllowed));
         for request in case.uses(&callers) {
             if !may(case.organization, &request.caller) {
                 continue;
@@ -1416,7 +1416,7 @@ fn without_anything_in_doubt_a_policy_is_left_alone_exactly_if_it_allows_everyth
                     .filter(|one| !allows(one))
                     .any(|one| WORLDS.iter().any(|w| applies(one, w)))
         });
-        prop_assert_eq!(case.admit()? == Admission::Given, allowed);
+        prop_assert_eq!(case.admit()? == Admission::AlreadyAllowed, allowed);
         tally.next();
         tally.saw(usize::from(allowed));
         Ok(())
@@ -1432,7 +1432,7 @@ fn nothing_else_becomes_allowed_or_denied() {
         let after = case.after(&admission);
         let (listed, listed_before) = (listed_in(&after), listed_in(&case.policy));
         tally.next();
-        if admission != Admission::Given {
+        if admission != Admission::AlreadyAllowed {
             tally.saw(0);
         }
         for request in requests {
@@ -1521,14 +1521,14 @@ fn patching_twice_is_patching_once() {
     check(800, (case(), any::<u64>(), any::<u64>()), |(case, order, spaces)| {
         let admission = case.admit()?;
         tally.next();
-        tally.saw(usize::from(admission == Admission::Given));
+        tally.saw(usize::from(admission == Admission::AlreadyAllowed));
         let after = case.after(&admission);
         let again = |text: &str| admit(Some(text), &case.wanted, case.organization);
-        prop_assert_eq!(again(&after.to_string()), Ok(Admission::Given));
+        prop_assert_eq!(again(&after.to_string()), Ok(Admission::AlreadyAllowed));
 
         let returned = stored(&after, &mut text::Dice(order));
         let written = returned.spaced(&mut text::Dice(spaces));
-        prop_assert_eq!(again(&written), Ok(Admission::Given), "stored as {}", written);
+        prop_assert_eq!(again(&written), Ok(Admission::AlreadyAllowed), "stored as {}", written);
 
         let certainties = |policy: &str, queue| {
             let mut certainties: Vec<Certainty> =
@@ -1566,8 +1566,8 @@ fn a_later_organization_replaces_the_earlier_one() {
         );
         prop_assert!(listed_in(&first).is_subset(&listed_in(&second)));
         prop_assert_eq!(foreign_in(&second), foreign_in(&first));
-        prop_assert!(admission == Admission::Given || added.is_empty());
-        prop_assert_eq!(admit(Some(&document), &case.wanted, later), Ok(Admission::Given));
+        prop_assert!(admission == Admission::AlreadyAllowed || added.is_empty());
+        prop_assert_eq!(admit(Some(&document), &case.wanted, later), Ok(Admission::AlreadyAllowed));
         Ok(())
     });
 }
@@ -1719,10 +1719,10 @@ fn holds_for_any(
             return Ok(false);
         }
         Ok(Admission::Write { document, .. }) => document,
-        Ok(Admission::Given) => text.to_owned(),
+        Ok(Admission::AlreadyAllowed) => text.to_owned(),
     };
     prop_assert!(after.trim().is_empty() || serde_json::from_str::<Value>(&after).is_ok());
-    prop_assert_eq!(admit(Some(&after), wanted, organization), Ok(Admission::Given));
+    prop_assert_eq!(admit(Some(&after), wanted, organization), Ok(Admission::AlreadyAllowed));
     if after.trim().is_empty() {
         return Ok(true);
     }
@@ -1843,7 +1843,7 @@ fn admitted(statements: Value) -> Admission {
 }
 
 fn left_alone(statements: Value) {
-    assert_eq!(admitted(statements.clone()), Admission::Given, "{statements}");
+    assert_eq!(admitted(statements.clone()), Admission::AlreadyAllowed, "{statements}");
 }
 
 /// The queue joins our statement, and the others are as they were.
@@ -1899,7 +1899,7 @@ fn the_six_actions_are_those_of_the_execution_role() {
 
 #[test]
 fn an_absent_policy_is_left_alone() {
-    assert_eq!(admit(None, &queues(&QUEUES), None), Ok(Admission::Given));
+    assert_eq!(admit(None, &queues(&QUEUES), None), Ok(Admission::AlreadyAllowed));
     assert!(blocks(None, &queue(QUEUE), &account(ACCOUNTS[0])).is_empty());
 }
 
@@ -1907,7 +1907,10 @@ fn an_absent_policy_is_left_alone() {
 fn the_default_policy_without_a_version_is_left_alone() {
     let policy =
         r#"{"Statement":[{"Action":"*","Effect":"Allow","Principal":"*","Resource":"*"}]}"#;
-    assert_eq!(admit(Some(policy), &queues(&QUEUES), Some("o-ours")), Ok(Admission::Given));
+    assert_eq!(
+        admit(Some(policy), &queues(&QUEUES), Some("o-ours")),
+        Ok(Admission::AlreadyAllowed)
+    );
 }
 
 #[test]
@@ -2148,7 +2151,7 @@ fn depth_does_no_harm() {
                 format!("{{\"Statement\":[{{\"Sid\":\"{SID}\",\"Resource\":{deep}}}]}}"),
             ] {
                 let admission = admit(Some(&policy), &queues(&[QUEUE]), None);
-                assert_ne!(admission, Ok(Admission::Given));
+                assert_ne!(admission, Ok(Admission::AlreadyAllowed));
                 let _ = blocks(Some(&policy), &queue(QUEUE), &account(ACCOUNTS[0]));
             }
         }
@@ -2274,7 +2277,7 @@ fn somebodys_edit_does_not_matter_where_the_queue_is_allowed_anyway() {
             })
         });
         match admission {
-            Ok(Admission::Given) => assert!(allowed, "{edited}"),
+            Ok(Admission::AlreadyAllowed) => assert!(allowed, "{edited}"),
             Err(Problem::SomebodysEdit(_)) => {
                 assert_ne!(edited["Effect"], json!("Allow"), "{edited}");
             }
@@ -2291,7 +2294,7 @@ fn an_organization_is_added_changed_and_removed() {
     for (was, is) in all.into_iter().flat_map(|was| all.map(|is| (was, is))) {
         let policy = json!({"Statement": [our_statement(&listed, was).to_value()]}).to_string();
         let expected = if was == is {
-            Admission::Given
+            Admission::AlreadyAllowed
         } else {
             let document = json!({"Statement": [our_statement(&listed, is).to_value()]});
             let Ok(Admission::Write { document: written, added }) =
@@ -2320,7 +2323,7 @@ fn queues_join_one_by_one_up_to_the_limit() {
                 assert!(document.chars().count() <= MAX_POLICY_CHARACTERS);
                 policy = document;
             }
-            Ok(Admission::Given) => panic!("{arn} is not in {policy}"),
+            Ok(Admission::AlreadyAllowed) => panic!("{arn} is not in {policy}"),
             Err(problem) => {
                 let size = policy.chars().count() + format!(",\"{arn}\"").len();
                 assert_eq!(problem, Problem::TooLong(size));

@@ -7,12 +7,14 @@ anything behind.
 """
 
 import difflib
+import pathlib
 import signal
 import sys
 import textwrap
 from dataclasses import dataclass
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C leaves no traceback while moto is loading
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "emulator"))
 
 from harness import (  # noqa: E402
     OWNER,

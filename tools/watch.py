@@ -26,6 +26,7 @@ import threading
 import time
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C leaves no traceback while moto is loading
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "emulator"))
 
 from harness import (  # noqa: E402
     CARGO_LAMBDA,

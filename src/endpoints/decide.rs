@@ -170,7 +170,7 @@ pub fn in_use<'a>(
 
 /// What an environment's endpoints are decided from.
 #[derive(Clone, Copy, Debug)]
-pub struct Given<'a> {
+pub struct Situation<'a> {
     /// What is said of the environment.
     pub spec: &'a EnvironmentSpec,
     /// Its VPC.
@@ -192,7 +192,7 @@ pub struct Given<'a> {
 /// Decides what must happen for `role`. `common` are the tags of everything made for the
 /// environment; what somebody should know is added to `warnings`.
 pub fn decide(
-    given: &Given<'_>,
+    given: &Situation<'_>,
     (role, service): (Role, ServiceName),
     common: &Tags,
     warnings: &mut Vec<Warning>,
@@ -207,7 +207,7 @@ pub fn decide(
 }
 
 fn complete(
-    given: &Given<'_>,
+    given: &Situation<'_>,
     role: Role,
     endpoint: &Endpoint,
     warnings: &mut Vec<Warning>,
@@ -238,7 +238,12 @@ fn complete(
     EndpointAction::Keep { id, state: endpoint.state.clone(), ours }
 }
 
-fn create(given: &Given<'_>, role: Role, service: &ServiceName, common: &Tags) -> EndpointAction {
+fn create(
+    given: &Situation<'_>,
+    role: Role,
+    service: &ServiceName,
+    common: &Tags,
+) -> EndpointAction {
     let environment = &given.spec.environment;
     let (subnets, _) = one_per_zone(given.vpc);
     let groups = groups(given.spec, given.vpc, given.settings);
@@ -416,5 +421,42 @@ impl EndpointStep {
         resource.role = Some(self.role.as_str());
         resource.service = Some(self.service.to_string());
         resource
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Region;
+
+    #[test]
+    fn a_token_is_of_what_is_asked_for_and_not_of_what_only_remembers() {
+        let region = Region::parse("us-east-1").unwrap();
+        let service = "com.amazonaws.vpce.us-east-1.vpce-svc-0aa";
+        let request = EndpointRequest {
+            vpc: VpcId::parse("vpc-1").unwrap(),
+            service: ServiceName::parse_in(service, &region).unwrap(),
+            subnets: [SubnetId::parse("subnet-1").unwrap()].into(),
+            groups: Groups::Own,
+            address_type: AddressType::Ipv4,
+            tags: Tags::from([(tags::EVENT_TIME.to_owned(), "a".to_owned())]),
+            salt: None,
+        };
+        let groups = [GroupId::parse("sg-1").unwrap()];
+        let none = BTreeSet::new();
+        let token = request.token(&groups, &none, None);
+        assert_eq!(token.len(), 64);
+        let with = |key: &str| {
+            let mut request = request.clone();
+            request.tags.insert(key.to_owned(), "b".to_owned());
+            request.token(&groups, &none, None)
+        };
+        assert_eq!(with(tags::EVENT_TIME), token);
+        assert_eq!(with(tags::GROUPS), token);
+        assert_ne!(with(tags::QUEUE), token);
+        assert_ne!(request.token(&[], &none, None), token);
+        assert_ne!(request.token(&groups, &none, Some("salt")), token);
+        let dead = BTreeSet::from([EndpointId::parse("vpce-1").unwrap()]);
+        assert_ne!(request.token(&groups, &dead, None), token);
     }
 }

@@ -3,6 +3,4 @@
 pub mod apply;
 pub mod decide;
 
-pub use decide::{
-    EndpointAction, EndpointRequest, EndpointStep, Groups, decide, groups, in_use, one_per_zone,
-};
+pub use decide::{EndpointAction, EndpointStep, Groups, decide, groups, in_use, one_per_zone};

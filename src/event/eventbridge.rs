@@ -58,20 +58,10 @@ pub(super) fn event(payload: Value) -> Result<Work, Refusal> {
         ));
     }
     if !status.concerns_the_vpc() {
-        let reason = format!("an environment that is {status} needs nothing");
-        return Ok(Work::Nothing { environment, status, reason });
+        return Ok(Work::none(environment, status));
     }
     let spec = read(environment, status, Origin::Event(event.time), event.detail, &EVENT, true)?;
-    if spec.customer_managed == Some(false) {
-        return Ok(Work::Nothing {
-            environment: spec.environment,
-            status: spec.status,
-            reason:
-                "MWAA manages this environment's endpoints itself (endpointManagement is SERVICE)"
-                    .to_owned(),
-        });
-    }
-    Ok(Work::Environment(Box::new(spec)))
+    Ok(Work::asked_by(spec))
 }
 
 /// The names of the fields of an event's detail, sorted. MWAA publishes no schema of it.

@@ -39,20 +39,10 @@ pub(super) fn replayed(answer: Value) -> Result<Work, Refusal> {
         return Ok(Work::Nothing { environment, status, reason: reason.to_owned() });
     }
     if !status.concerns_the_vpc() {
-        let reason = format!("an environment that is {status} needs nothing");
-        return Ok(Work::Nothing { environment, status, reason });
+        return Ok(Work::none(environment, status));
     }
     let spec = read(environment, status, Origin::Replay, answer, &ANSWER, true)?;
-    if spec.customer_managed == Some(false) {
-        return Ok(Work::Nothing {
-            environment: spec.environment,
-            status: spec.status,
-            reason:
-                "MWAA manages this environment's endpoints itself (endpointManagement is SERVICE)"
-                    .to_owned(),
-        });
-    }
-    Ok(Work::Environment(Box::new(spec)))
+    Ok(Work::asked_by(spec))
 }
 
 /// Reads what MWAA itself answers, the value of `Environment`. It may leave anything out.

@@ -10,9 +10,9 @@ use std::fmt;
 
 use serde_json::Value;
 
-pub use eventbridge::{DETAIL_TYPE, SOURCE, shape};
+pub use eventbridge::shape;
 pub use get_environment::of_mwaa;
-pub use spec::{EnvironmentSpec, LeftOut, Mode, Origin, Status};
+pub use spec::{EnvironmentSpec, Mode, Origin, Status};
 
 use crate::environment::Environment;
 
@@ -41,6 +41,28 @@ pub enum Work {
         /// Why there is nothing to do.
         reason: String,
     },
+}
+
+impl Work {
+    /// What is to be done for an environment of which this is said.
+    fn asked_by(spec: EnvironmentSpec) -> Self {
+        if spec.customer_managed != Some(false) {
+            return Self::Environment(Box::new(spec));
+        }
+        Self::Nothing {
+            environment: spec.environment,
+            status: spec.status,
+            reason:
+                "MWAA manages this environment's endpoints itself (endpointManagement is SERVICE)"
+                    .to_owned(),
+        }
+    }
+
+    /// That nothing is to be done for an environment in this status.
+    fn none(environment: Environment, status: Status) -> Self {
+        let reason = format!("an environment that is {status} needs nothing");
+        Self::Nothing { environment, status, reason }
+    }
 }
 
 /// Why an event was refused: the path of a field, and what is wrong with it.

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::eventbridge::{DETAIL_TYPE, SOURCE};
 use super::*;
 use crate::environment::{Role, SubnetId};
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::proof::{Clear, Serve, Stale};
 use super::recall::{Memory, filled_from_tags, outdated, remembered_queue};
 use super::{Chain, Detach, Detached, EndpointRemoval, Gate, Phase, Plan, Step};
-use crate::endpoints::{self, EndpointAction, Groups, decide::Given};
+use crate::endpoints::{self, EndpointAction, Groups, decide::Situation};
 use crate::environment::{Environment, GroupId, QueueArn, Role, ServiceName, VpcId};
 use crate::event::{EnvironmentSpec, Origin};
 use crate::report::{Change, Failure, Kind, Resource, Tense, Warning};
@@ -126,7 +126,7 @@ fn provide(
     let salt = since(spec)
         .filter(|since| now.signed_duration_since(*since) > SURELY_LISTED)
         .map(tags::rfc3339);
-    let given = Given {
+    let given = Situation {
         spec,
         vpc,
         observed,
@@ -501,7 +501,7 @@ pub fn clear(
     // Where MWAA cannot say that it is gone, a late event must not hit an environment that was made
     // again under the same name: only what was last touched by no later event goes, and only what
     // leads to the service that the event names, if it names one.
-    let may_go = |tags: &Tags| match (course.is_sure, tags::event_time(tags), spec.event_time()) {
+    let may_go = |tags: &Tags| match (course.by_mwaa, tags::event_time(tags), spec.event_time()) {
         (false, Some(remembered), Some(time)) => remembered <= time,
         // An endpoint without a memory was made for work without a time.
         _ => true,
@@ -511,7 +511,7 @@ pub fn clear(
         .filter(|endpoint| {
             let named = endpoint.role().and_then(|role| spec.named.get(&role));
             let is_its = named.is_none_or(|service| service.as_str() == endpoint.service);
-            may_go(&endpoint.tags) && (is_its || course.is_sure)
+            may_go(&endpoint.tags) && (is_its || course.by_mwaa)
         })
         .collect();
     let goes = |endpoint: &Endpoint| doomed.iter().any(|gone| gone.id == endpoint.id);

@@ -259,13 +259,6 @@ pub struct Told {
     pub warnings: Vec<Warning>,
 }
 
-impl Told {
-    /// Whether anything failed.
-    pub fn has_failed(&self) -> bool {
-        self.resources.iter().any(|resource| resource.outcome == Change::Failed)
-    }
-}
-
 impl Plan {
     /// Whether carrying it out changes anything but tags.
     pub fn changes_anything(&self) -> bool {

@@ -67,7 +67,7 @@ pub struct Clear {
     /// What is said of it.
     pub spec: EnvironmentSpec,
     /// Whether MWAA itself says that it is gone.
-    pub is_sure: bool,
+    pub by_mwaa: bool,
     /// Why nothing is taken away, if nothing is: it must be tried again.
     pub unproven: Option<String>,
 }
@@ -111,8 +111,8 @@ pub fn judge(hint: &EnvironmentSpec, says: &MwaaSays, there: There, now: DateTim
     }
 }
 
-fn clear(spec: EnvironmentSpec, is_sure: bool, unproven: Option<String>) -> Course {
-    Course::Clear(Box::new(Clear { spec, is_sure, unproven }))
+fn clear(spec: EnvironmentSpec, by_mwaa: bool, unproven: Option<String>) -> Course {
+    Course::Clear(Box::new(Clear { spec, by_mwaa, unproven }))
 }
 
 /// MWAA answers: that is what is wanted. Event times play no part, but to tell an event of an earlier
@@ -267,4 +267,116 @@ pub fn judge_untold(
 
 fn gone(unknown: &EnvironmentSpec) -> EnvironmentSpec {
     EnvironmentSpec { status: Status::Deleted, ..unknown.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::event::{Work, of_mwaa, parse};
+
+    fn time(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn now() -> DateTime<Utc> {
+        time("2026-03-04T12:00:00Z")
+    }
+
+    fn event(status: &str, at: &str) -> EnvironmentSpec {
+        let payload = json!({
+            "source": "aws.airflow", "detail-type": "MWAA Environment Status Change",
+            "account": "210987654321", "region": "us-east-1", "time": at,
+            "detail": {
+                "name": "analytics", "status": status, "endpointManagement": "CUSTOMER",
+                "databaseVpcEndpointService": "com.amazonaws.vpce.us-east-1.vpce-svc-0aa",
+                "networkConfiguration": {
+                    "subnetIds": ["subnet-1"], "securityGroupIds": ["sg-1", "sg-2"]
+                }
+            }
+        });
+        match parse(payload).unwrap().work {
+            Work::Environment(spec) => *spec,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn answer(status: &str, more: Value) -> MwaaSays {
+        let mut answer = json!({
+            "Arn": "arn:aws:airflow:us-east-1:210987654321:environment/analytics",
+            "Status": status, "CreatedAt": "2026-03-04T10:00:00Z",
+            "NetworkConfiguration": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
+        });
+        answer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        MwaaSays::Says(Box::new(of_mwaa(answer).unwrap()))
+    }
+
+    fn failure() -> Failure {
+        Failure::new("asking", "no", "ask")
+    }
+
+    fn judged(hint: &EnvironmentSpec, says: &MwaaSays) -> Course {
+        judge(hint, says, There { is_anything: true, ..There::default() }, now())
+    }
+
+    #[test]
+    fn an_answer_is_what_is_wanted_and_a_fresh_event_only_adds_to_it() {
+        for (at, groups) in [("2026-03-04T11:59:00Z", 2), ("2026-03-04T11:00:00Z", 1)] {
+            let course = judged(&event("AVAILABLE", at), &answer("AVAILABLE", json!({})));
+            let Course::Serve(serve) = course else { panic!("{course:?}") };
+            assert_eq!(serve.spec.groups.len(), groups, "{at}");
+            let Stale::Proven(proof) = serve.stale else { panic!("{:?}", serve.stale) };
+            assert_eq!(proof.groups.len(), 1, "{at}");
+            assert!(proof.named.is_empty(), "what the event fills in proves nothing");
+        }
+    }
+
+    #[test]
+    fn only_a_settled_environment_that_mwaa_calls_so_loses_what_is_stale() {
+        for (told, says, loses) in [
+            ("AVAILABLE", "AVAILABLE", true),
+            ("UPDATE_FAILED", "UPDATE_FAILED", true),
+            ("AVAILABLE", "UPDATING", false),
+            ("UPDATING", "AVAILABLE", false),
+            ("UNAVAILABLE", "UNAVAILABLE", false),
+            ("PENDING", "AVAILABLE", false),
+        ] {
+            let course = judged(&event(told, "2026-03-04T11:00:00Z"), &answer(says, json!({})));
+            let Course::Serve(serve) = course else { panic!("{told}, {says}: {course:?}") };
+            assert_eq!(matches!(serve.stale, Stale::Proven(_)), loses, "{told}, {says}");
+        }
+    }
+
+    #[test]
+    fn a_deletion_counts_only_as_far_as_mwaa_can_say_otherwise() {
+        let deleted = event("DELETED", "2026-03-04T11:00:00Z");
+        let cleared = |says: &MwaaSays| match judged(&deleted, says) {
+            Course::Clear(clear) => Some((clear.by_mwaa, clear.unproven.is_some())),
+            Course::Nothing(_) => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(cleared(&answer("AVAILABLE", json!({}))), None);
+        assert_eq!(cleared(&answer("DELETING", json!({}))), Some((true, false)));
+        let later = json!({"CreatedAt": "2026-03-04T11:30:00Z"});
+        assert_eq!(cleared(&answer("DELETING", later)), None);
+        assert_eq!(cleared(&MwaaSays::NotFound), Some((true, false)));
+        assert_eq!(cleared(&MwaaSays::MayNotAsk(failure())), Some((false, false)));
+        assert_eq!(cleared(&MwaaSays::NoReply(failure())), Some((false, true)));
+    }
+
+    #[test]
+    fn an_event_counts_in_the_order_of_times_only_where_mwaa_does_not_answer() {
+        let hint = event("UPDATING", "2026-03-04T11:00:00Z");
+        let newer = There {
+            is_anything: true,
+            is_left_behind: false,
+            remembered: Some(time("2026-03-04T11:30:00Z")),
+        };
+        for says in [MwaaSays::MayNotAsk(failure()), MwaaSays::NoReply(failure())] {
+            assert!(matches!(judge(&hint, &says, newer, now()), Course::Nothing(_)), "{says:?}");
+        }
+        let course = judge(&hint, &answer("UPDATING", json!({})), newer, now());
+        assert!(matches!(course, Course::Serve(_)), "{course:?}");
+    }
 }

@@ -101,3 +101,31 @@ pub fn outdated(spec: &EnvironmentSpec, memory: Memory, has: &Tags) -> Tags {
     }
     tags
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+
+    #[test]
+    fn a_memory_only_grows_and_a_replay_adds_no_time_to_it() {
+        let arn = "arn:aws:airflow:us-east-1:210987654321:environment/analytics";
+        let mut spec = EnvironmentSpec::from_tags(Environment::parse(arn).unwrap());
+        spec.groups.insert(GroupId::parse("sg-2").unwrap());
+        let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let has = Tags::from([
+            (tags::EVENT_TIME.to_owned(), "2026-03-04T11:00:00Z".to_owned()),
+            (tags::GROUPS.to_owned(), "sg-1".to_owned()),
+        ]);
+        for (memory, stamped) in [
+            (Memory::None, None),
+            (Memory::Event(time("2026-03-04T10:00:00Z")), None),
+            (Memory::Event(time("2026-03-04T12:00:00Z")), Some("2026-03-04T12:00:00Z")),
+            (Memory::Seen(time("2026-03-04T12:00:00Z")), Some("2026-03-04T12:00:00Z")),
+        ] {
+            let tags = outdated(&spec, memory, &has);
+            assert_eq!(tags.get(tags::EVENT_TIME).map(String::as_str), stamped, "{memory:?}");
+            assert_eq!(tags.get(tags::GROUPS).map(String::as_str), Some("sg-1 sg-2"));
+        }
+    }
+}

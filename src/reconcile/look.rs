@@ -205,8 +205,16 @@ pub fn locate(
     Vpc::of_subnets(subnets, known).map(Place::Here)
 }
 
-/// The VPC, if it is this account's and the settings admit it; otherwise the report that says why
-/// nothing was done.
+/// Whether an environment is served.
+#[derive(Debug)]
+pub enum Admitted {
+    /// It is, in this VPC.
+    To(Vpc),
+    /// It is not; the report says why.
+    Not(Box<Report>),
+}
+
+/// Whether the VPC is this account's and the settings admit the environment.
 ///
 /// # Errors
 ///
@@ -215,8 +223,9 @@ pub fn admitted(
     context: &Context<'_>,
     spec: &EnvironmentSpec,
     place: Place,
-) -> Result<Result<Vpc, Box<Report>>, Failure> {
-    let refused = |outcome, reason: String| Ok(Err(Box::new(nothing(spec, outcome, reason))));
+) -> Result<Admitted, Failure> {
+    let refused =
+        |outcome, reason: String| Ok(Admitted::Not(Box::new(nothing(spec, outcome, reason))));
     let vpc = match place {
         Place::Here(vpc) => vpc,
         Place::Elsewhere(reason) => return refused(Outcome::Ignored, reason),
@@ -238,5 +247,5 @@ pub fn admitted(
         let reason = format!("{} is not among the VPCs that are served", vpc.id);
         return refused(Outcome::Refused, reason);
     }
-    Ok(Ok(vpc))
+    Ok(Admitted::To(vpc))
 }

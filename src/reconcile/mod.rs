@@ -19,6 +19,7 @@ use crate::report::{Change, Failure, Kind, Outcome, Report, Resource, Tense, War
 use crate::settings::Settings;
 use crate::vpc::{Observed, Vpc};
 use ask::{Asking, Voices, Voucher};
+use look::Admitted;
 
 /// What work on an environment needs beside the environment.
 #[derive(Clone, Copy, Debug)]
@@ -149,8 +150,8 @@ async fn serve(
         None => look::place(context, spec, &look::subnets_of(spec, &first.observed)).await,
     };
     let vpc = match look::admitted(context, spec, place?) {
-        Ok(Ok(vpc)) => vpc,
-        Ok(Err(report)) => return Ok(Decided::Report(report)),
+        Ok(Admitted::To(vpc)) => vpc,
+        Ok(Admitted::Not(report)) => return Ok(Decided::Report(report)),
         Err(failure) if course.is_waiting => return Err(failure),
         // That the function is in the wrong account was said when the environment waited.
         Err(failure) => return ignored(failure.to_string()),
@@ -194,7 +195,7 @@ async fn clear(
         Err(failure) if failure.error.is_some() => return Err(failure),
         Err(_) => None,
         Ok(place) => match look::admitted(context, hint, place) {
-            Ok(Ok(vpc)) => Some(vpc),
+            Ok(Admitted::To(vpc)) => Some(vpc),
             _ => None,
         },
     };

@@ -7,7 +7,7 @@ pub mod decide;
 
 use std::collections::BTreeSet;
 
-pub use decide::{GroupStep, name, wanted_rules};
+pub use decide::{GroupStep, wanted_rules};
 
 use crate::environment::GroupId;
 use crate::report::{Change, Kind, Resource};

@@ -291,7 +291,7 @@ impl<V: Vouch + Sync> Rewrite for Allow<'_, V> {
         let (admission, warning) = answer.map_err(|problem| self.step.impossible(&problem))?;
         self.warn(warning);
         Ok(match admission {
-            Admission::Given => Next::Nothing,
+            Admission::AlreadyAllowed => Next::Nothing,
             Admission::Write { document, added } => Next::Write { document, added },
         })
     }
@@ -310,7 +310,7 @@ impl<V: Vouch + Sync> Rewrite for Allow<'_, V> {
     fn give_up(&mut self, seen: &Seen, why: String, remedy: &str) -> Result<(), Failure> {
         let PolicyStep { endpoint, own, organization, .. } = self.step;
         let (policy, organization) = (seen.policy.as_deref(), organization.as_deref());
-        if admit(policy, own, organization) == Ok(Admission::Given) {
+        if admit(policy, own, organization) == Ok(Admission::AlreadyAllowed) {
             let lost = super::missing(policy, &self.written, organization);
             let lost: Vec<&str> = lost.iter().map(QueueArn::as_str).collect();
             self.warn([Warning::new(
@@ -350,7 +350,7 @@ impl Rewrite for Withdraw<'_> {
     async fn decide(&mut self, seen: &Seen, _may_ask: bool) -> Result<Next, Failure> {
         let policy = seen.policy.as_deref();
         match super::withdraw(policy, &self.step.queues) {
-            Ok(Withdrawal::Given) => Ok(Next::Nothing),
+            Ok(Withdrawal::NotListed) => Ok(Next::Nothing),
             Ok(Withdrawal::Write { document }) => {
                 Ok(Next::Write { document, added: BTreeSet::new() })
             }

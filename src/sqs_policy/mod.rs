@@ -87,7 +87,7 @@ impl Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// Nothing: every queue is provably allowed, or in our statement already.
-    Given,
+    AlreadyAllowed,
     /// This document must replace the policy; `added` are the queues that it adds to our statement.
     Write {
         /// The whole policy, without white space.
@@ -126,12 +126,12 @@ pub fn admit(
     queues: &BTreeSet<QueueArn>,
     organization: Option<&str>,
 ) -> Result<Admission, Problem> {
-    let Some(policy) = present(policy) else { return Ok(Admission::Given) };
+    let Some(policy) = present(policy) else { return Ok(Admission::AlreadyAllowed) };
     let document = Document::parse(policy)?;
     let ours = document.our_statement();
     let (listed, others) = listed_and_others(&document, &ours, organization);
     if queues.iter().all(|queue| listed.contains(queue) || provably_allowed(&others, queue)) {
-        return Ok(Admission::Given);
+        return Ok(Admission::AlreadyAllowed);
     }
 
     let ours = ours?;
@@ -190,7 +190,7 @@ fn listed_and_others<'a>(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Withdrawal {
     /// Nothing: our statement lists none of them.
-    Given,
+    NotListed,
     /// This document must replace the policy.
     Write {
         /// The whole policy, without white space.
@@ -209,11 +209,11 @@ pub enum Withdrawal {
 ///
 /// A [`Problem`] if the policy cannot be written; nothing should be written then.
 pub fn withdraw(policy: Option<&str>, queues: &BTreeSet<QueueArn>) -> Result<Withdrawal, Problem> {
-    let Some(policy) = present(policy) else { return Ok(Withdrawal::Given) };
+    let Some(policy) = present(policy) else { return Ok(Withdrawal::NotListed) };
     let document = Document::parse(policy)?;
-    let Some((place, ours)) = document.our_statement()? else { return Ok(Withdrawal::Given) };
+    let Some((place, ours)) = document.our_statement()? else { return Ok(Withdrawal::NotListed) };
     let removed: BTreeSet<QueueArn> = ours.queues.intersection(queues).cloned().collect();
-    let Some(one) = removed.first() else { return Ok(Withdrawal::Given) };
+    let Some(one) = removed.first() else { return Ok(Withdrawal::NotListed) };
     let mut left: BTreeSet<QueueArn> = ours.queues.difference(&removed).cloned().collect();
     if left.is_empty() && document.statements.len() == 1 {
         left.insert(one.placeholder());

@@ -103,14 +103,14 @@ pub fn decide(
 ) -> PolicyStep {
     let policy = endpoint.policy.as_deref();
     let action = if endpoint.requester_managed {
-        let admits = admit(policy, &own, organization) == Ok(Admission::Given);
+        let admits = admit(policy, &own, organization) == Ok(Admission::AlreadyAllowed);
         PolicyAction::RequesterManaged { admits }
     } else {
         match admit_own_first(&endpoint.id, policy, &own, &neighbours, organization) {
             Ok((admission, warning)) => {
                 warnings.extend(warning);
                 match admission {
-                    Admission::Given => PolicyAction::Keep,
+                    Admission::AlreadyAllowed => PolicyAction::Keep,
                     Admission::Write { added, .. } => PolicyAction::Write(added),
                 }
             }
@@ -248,7 +248,7 @@ pub fn decide_withdrawal(endpoint: &Endpoint, queues: &BTreeSet<QueueArn>) -> Wi
     let policy = endpoint.policy.as_deref();
     let (is_listed, problem) = match withdraw(policy, queues) {
         Ok(Withdrawal::Write { .. }) => (true, None),
-        Ok(Withdrawal::Given) => (false, None),
+        Ok(Withdrawal::NotListed) => (false, None),
         Err(problem) => (false, Some(problem).filter(|_| mentions(policy, queues))),
     };
     WithdrawStep {
@@ -298,4 +298,27 @@ impl WithdrawStep {
 
 fn names(queues: &BTreeSet<QueueArn>) -> String {
     queues.iter().map(QueueArn::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqs_policy::MAX_POLICY_CHARACTERS;
+
+    fn queue(name: &str) -> QueueArn {
+        QueueArn::parse(&format!("arn:aws:sqs:us-east-1:555555555555:airflow-celery-{name}"))
+            .unwrap()
+    }
+
+    #[test]
+    fn if_not_all_queues_fit_the_environments_own_goes_in() {
+        let endpoint = EndpointId::parse("vpce-1").unwrap();
+        let neighbours: BTreeSet<QueueArn> =
+            (0..MAX_POLICY_CHARACTERS / 50).map(|n| queue(&n.to_string())).collect();
+        let own = BTreeSet::from([queue("own")]);
+        let answer = admit_own_first(&endpoint, Some("{}"), &own, &neighbours, None).unwrap();
+        let (Admission::Write { added, .. }, Some(warning)) = answer else { panic!("{answer:?}") };
+        assert_eq!(added, own);
+        assert!(warning.message.contains("not all of other environments"), "{warning:?}");
+    }
 }

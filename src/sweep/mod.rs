@@ -17,7 +17,7 @@ use crate::event::{EnvironmentSpec, Origin, Status};
 use crate::plan::decide;
 use crate::plan::proof::{Clear, Course, MwaaSays, Serve, Stale, There, judge_untold};
 use crate::reconcile::ask::Voices;
-use crate::reconcile::look::{Place, admitted, locate, subnets_of};
+use crate::reconcile::look::{Admitted, Place, admitted, locate, subnets_of};
 use crate::reconcile::{Context, Purpose, carry_out, decide_serve, nothing};
 use crate::report::{Change, Failure, Outcome, Report, Warning};
 use crate::vpc::Observed;
@@ -205,7 +205,7 @@ impl One<'_> {
         {
             return Ok(None);
         }
-        let Ok(vpc) = admitted(context, &course.spec, place)? else { return Ok(None) };
+        let Admitted::To(vpc) = admitted(context, &course.spec, place)? else { return Ok(None) };
         let mut observed = observed.clone();
         observed.groups.retain(|group| group.owner == vpc.owner);
         // Something newer was applied since MWAA was asked.

@@ -139,3 +139,62 @@ impl Endpoint {
         QueueArn::parse_in(self.tags.get(tags::QUEUE)?, &environment.region).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARN: &str = "arn:aws:airflow:us-east-1:210987654321:environment/analytics";
+    const SERVICE: &str = "com.amazonaws.vpce.us-east-1.vpce-svc-0aa11bb22cc33dd44";
+
+    fn endpoint(kind: Kind, service: &str, tags: &[(&str, &str)]) -> Endpoint {
+        Endpoint {
+            id: EndpointId::parse("vpce-1").unwrap(),
+            vpc: VpcId::parse("vpc-1").unwrap(),
+            created: None,
+            service: service.to_owned(),
+            state: State::Available,
+            kind,
+            subnets: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            tags: tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            policy: None,
+            requester_managed: false,
+        }
+    }
+
+    #[test]
+    fn only_an_interface_endpoint_to_a_service_of_mwaas_with_both_tags_was_made_here() {
+        let both = [(tags::ENVIRONMENT, ARN), (tags::ROLE, "database")];
+        let made = endpoint(Kind::Interface, SERVICE, &both).made_for().unwrap();
+        assert_eq!((made.0.arn().as_str(), made.1), (ARN, Role::Database));
+        let elsewhere = SERVICE.replace("us-east-1", "us-west-2");
+        for foreign in [
+            endpoint(Kind::Gateway, SERVICE, &both),
+            endpoint(Kind::Other, SERVICE, &both),
+            endpoint(Kind::Interface, "com.amazonaws.us-east-1.sqs", &both),
+            endpoint(Kind::Interface, &elsewhere, &both),
+            endpoint(Kind::Interface, SERVICE, &both[..1]),
+            endpoint(Kind::Interface, SERVICE, &both[1..]),
+            endpoint(Kind::Interface, SERVICE, &[both[0], (tags::ROLE, "security-group")]),
+            endpoint(Kind::Interface, SERVICE, &[(tags::ENVIRONMENT, "analytics"), both[1]]),
+        ] {
+            assert_eq!(foreign.made_for(), None, "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_not_known_may_come_to_work() {
+        for (text, alive, going) in [
+            ("Available", true, false),
+            ("pendingAcceptance", true, false),
+            ("somethingNew", true, false),
+            ("Deleting", false, true),
+            ("rejected", false, false),
+            ("Failed", false, false),
+        ] {
+            let state = State::parse(text);
+            assert_eq!((state.is_alive(), state.is_going()), (alive, going), "{text}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import socket
 import struct
 import sys
@@ -14,7 +15,7 @@ import time
 
 import harness
 import pytest
-from harness import OWNER, PARTICIPANT, REGION, event
+from harness import OWNER, PARTICIPANT, REGION, ROOT, event
 
 # What Lambda sets, and a person's machine does not have.
 NO_KEYS = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
@@ -183,6 +184,26 @@ def test_without_credentials_people_are_told_what_to_do(configured, vpc, home):
     for rust in ("{", "Some(", "Error("):
         assert rust not in answer.error
     assert len(answer.error) < 1000
+
+
+def test_a_dry_run_from_a_laptop_needs_what_the_docs_say_and_no_more(
+    aws, mwaa, configured, vpc, sqs, home
+):
+    documents = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.S)
+    (policy,) = [json.loads(document) for document in documents]
+    (statement,) = policy["Statement"]
+    # `cargo lambda watch` does not tell the function's ARN.
+    function = configured(account=None, **PROFILE, **home("", KEYS))
+    calls = set()
+    for waiting in (
+        event("pending-private", vpc),
+        event("pending-participant", vpc, [aws.group(vpc.id, "airflow", PARTICIPANT)]),
+    ):
+        answer = function.deliver({**waiting, "dryRun": True})
+        assert answer.ok and {it["outcome"] for it in answer.value["resources"]} >= {"created"}
+        calls |= set(answer.actions)
+
+    assert {f"ec2:{call}" for call in calls} == set(statement["Action"])
 
 
 def test_a_reader_role_gives_credentials_of_the_participants_account(aws, configured, mwaa, vpc):

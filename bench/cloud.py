@@ -13,7 +13,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 REGION, ACCOUNT = "us-east-1", "111122223333"
 SQS = f"com.amazonaws.{REGION}.sqs"
 SAMPLE = json.loads((ROOT / "events" / "pending-private.json").read_text())

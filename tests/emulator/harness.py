@@ -41,7 +41,7 @@ from botocore.config import Config
 from moto.iam.models import get_account_id_from
 from moto.server import ThreadedMotoServer
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 CARGO_LAMBDA = pathlib.Path(sys.executable).parent / "cargo-lambda"  # in our virtual environment
 REGION = "us-east-1"
 OWNER, PARTICIPANT = "111122223333", "210987654321"  # the accounts of the sample events
