@@ -167,11 +167,14 @@ impl Step {
     pub fn lines(&self, tense: Tense) -> Vec<Resource> {
         match self {
             Self::Told(resource) => vec![resource.clone()],
-            Self::Tag { ids, .. } => {
+            Self::Tag { ids, holds_up, .. } => {
                 let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-                let detail = match tense {
-                    Tense::Would => format!("the tags of {} are not up to date", ids.join(", ")),
-                    Tense::Did => format!("brought the tags of {} up to date", ids.join(", ")),
+                let ids = ids.join(", ");
+                let detail = match (tense, holds_up) {
+                    (Tense::Would, false) => format!("the tags of {ids} are not up to date"),
+                    (Tense::Did, false) => format!("brought the tags of {ids} up to date"),
+                    (Tense::Would, true) => format!("{ids} are not marked as going"),
+                    (Tense::Did, true) => format!("marked {ids} as going"),
                 };
                 vec![Resource::new(Kind::Tags, Change::Updated, detail)]
             }
