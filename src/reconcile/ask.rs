@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::Context;
 pub use crate::aws::mwaa::Asking;
 use crate::aws::mwaa::Unanswered;
-use crate::environment::{AccountId, EndpointId, Environment, QueueArn, Region, VpcId};
+use crate::environment::{AccountId, EndpointId, Environment, QueueArn, VpcId};
 use crate::event::{self, EnvironmentSpec};
 use crate::plan::Step;
 use crate::plan::decide::Neighbours;
@@ -161,14 +161,14 @@ impl<'a> Voucher<'a> {
     pub async fn neighbours_in(
         &self,
         vpc: &VpcId,
-        region: &Region,
         observed: &Observed,
         organization: Option<&str>,
     ) -> Neighbours {
         let endpoints: Vec<Endpoint> = observed.endpoints_in(vpc).cloned().collect();
         let is_missing = |queues: &BTreeSet<QueueArn>| {
-            let policies =
-                endpoints.iter().filter(|it| it.serves_sqs(region) && !it.requester_managed);
+            let policies = endpoints
+                .iter()
+                .filter(|it| it.serves_sqs(&self.environment.region) && !it.requester_managed);
             policies
                 .flat_map(|it| sqs_policy::missing(it.policy.as_deref(), queues, organization))
                 .collect::<BTreeSet<QueueArn>>()

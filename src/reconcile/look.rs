@@ -34,8 +34,19 @@ pub struct First {
 }
 
 impl First {
-    /// Where the environment is, if its subnets were looked at.
-    pub fn place_of(&self, spec: &EnvironmentSpec) -> Option<Result<Place, Failure>> {
+    /// Where the environment is: as this look showed, if it was at these subnets.
+    pub async fn place_of(
+        &self,
+        context: &Context<'_>,
+        spec: &EnvironmentSpec,
+    ) -> Result<Place, Failure> {
+        match self.seen_place(spec) {
+            Some(place) => place,
+            None => place(context, spec, &subnets_of(spec, &self.observed)).await,
+        }
+    }
+
+    fn seen_place(&self, spec: &EnvironmentSpec) -> Option<Result<Place, Failure>> {
         let (subnets, place) = self.place.as_ref()?;
         // MWAA may name them in another order than the event.
         let same = |one: &[SubnetId], other: &[SubnetId]| one.iter().all(|id| other.contains(id));

@@ -58,17 +58,20 @@ pub async fn environment(context: &Context<'_>, hint: &EnvironmentSpec) -> Resul
     let voices = Voices::of_one(context, hint, &says);
     for _ in 0..QUESTIONS {
         let there = There::of(environment, &first.observed);
-        let work = match judge(hint, &says, there, context.now) {
+        let course = judge(hint, &says, there, context.now);
+        let purpose = match course {
+            Course::Diagnose(_) => Purpose::Diagnose,
+            _ => Purpose::Do,
+        };
+        let work = match course {
             Course::Nothing(reason) => return Ok(nothing(hint, Outcome::Ignored, reason)),
             Course::Clear(course) => clear(context, hint, &course, &first).await?,
-            Course::Serve(course) => match serve(context, &course, &first, &voices).await? {
-                Decided::Report(report) => return Ok(*report),
-                Decided::Plan(plan, vpc) => Work::new(course.spec, Purpose::Do, plan, vpc),
-            },
-            Course::Diagnose(course) => match serve(context, &course, &first, &voices).await? {
-                Decided::Report(report) => return Ok(*report),
-                Decided::Plan(plan, vpc) => Work::new(course.spec, Purpose::Diagnose, plan, vpc),
-            },
+            Course::Serve(course) | Course::Diagnose(course) => {
+                match serve(context, &course, &first, &voices).await? {
+                    Decided::Report(report) => return Ok(*report),
+                    Decided::Plan(plan, vpc) => Work::new(course.spec, purpose, plan, vpc),
+                }
+            }
         };
         // What MWAA said before the look may be no longer so. Where it may not be asked, or does not
         // reply, asking again would change nothing.
@@ -145,11 +148,8 @@ async fn serve(
                 .to_owned(),
         );
     }
-    let place = match first.place_of(spec) {
-        Some(place) => place,
-        None => look::place(context, spec, &look::subnets_of(spec, &first.observed)).await,
-    };
-    let vpc = match look::admitted(context, spec, place?) {
+    let place = first.place_of(context, spec).await?;
+    let vpc = match look::admitted(context, spec, place) {
         Ok(Admitted::To(vpc)) => vpc,
         Ok(Admitted::Not(report)) => return Ok(Decided::Report(report)),
         Err(failure) if course.is_waiting => return Err(failure),
@@ -169,10 +169,9 @@ pub async fn decide_serve(
     voices: &Voices<'_>,
 ) -> Plan {
     let neighbours = if observed.is_whole {
-        let region = &course.spec.environment.region;
         let organization = context.settings.organization.as_deref();
         let voucher = Voucher::new(voices, &course.spec);
-        voucher.neighbours_in(&vpc.id, region, observed, organization).await
+        voucher.neighbours_in(&vpc.id, observed, organization).await
     } else {
         Neighbours::default()
     };
@@ -185,11 +184,7 @@ async fn clear(
     course: &Clear,
     first: &look::First,
 ) -> Result<Work, Failure> {
-    let place = match first.place_of(hint) {
-        Some(place) => place,
-        None => look::place(context, hint, &look::subnets_of(hint, &first.observed)).await,
-    };
-    let vpc = match place {
+    let vpc = match first.place_of(context, hint).await {
         // What AWS did not answer is asked again; the subnets of an environment that is gone may be
         // gone too.
         Err(failure) if failure.error.is_some() => return Err(failure),

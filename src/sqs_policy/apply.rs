@@ -120,8 +120,8 @@ enum Stopped {
 
 /// A change of a policy, which is decided anew from every look.
 trait Rewrite {
-    /// Looks at the policy; none if the endpoint is gone.
-    async fn look(&mut self, ec2: &Ec2) -> Result<Option<Seen>, Failure>;
+    /// Looks at the policy.
+    async fn look(&mut self, ec2: &Ec2) -> Result<Seen, Failure>;
     async fn decide(&mut self, seen: &Seen, may_ask: bool) -> Result<Next, Failure>;
     /// Queues are about to be written.
     fn writing(&mut self, _added: BTreeSet<QueueArn>) {}
@@ -148,18 +148,12 @@ async fn write(
     let (mut writes, mut wrote_over_lag, mut is_unanswered) = (0, false, false);
     let mut seen = match seen {
         Some(seen) => seen,
-        None => match look(ec2, change).await? {
-            Some(seen) => seen,
-            None => return Ok(0),
-        },
+        None => look(ec2, change).await?,
     };
     loop {
         let mut next = change.decide(&seen, true).await.map_err(Stopped::Impossible)?;
         if matches!(next, Next::Write { .. }) && seen.at.elapsed() > FRESH {
-            match look(ec2, change).await? {
-                Some(newer) => seen = newer,
-                None => return Ok(writes),
-            }
+            seen = look(ec2, change).await?;
             next = change.decide(&seen, false).await.map_err(Stopped::Impossible)?;
         }
         let Next::Write { document, added } = next else {
@@ -181,10 +175,7 @@ async fn write(
                 Some(pause) if fits(pause) => {
                     is_unanswered |= failure.code().is_none();
                     tokio::time::sleep(pause).await;
-                    match look(ec2, change).await? {
-                        Some(newer) => seen = newer,
-                        None => return Ok(writes),
-                    }
+                    seen = look(ec2, change).await?;
                     continue;
                 }
                 _ => return Err(Stopped::Failed(failure)),
@@ -195,10 +186,7 @@ async fn write(
         let before = seen.policy.clone();
         let mut pauses = ec2.pauses();
         loop {
-            match look(ec2, change).await? {
-                Some(newer) => seen = newer,
-                None => return Ok(writes),
-            }
+            seen = look(ec2, change).await?;
             let next = change.decide(&seen, true).await.map_err(Stopped::Impossible)?;
             if matches!(next, Next::Nothing) {
                 return Ok(writes);
@@ -226,10 +214,7 @@ async fn write(
                 // Another writer has been at it, and may be still.
                 Some(pause) if fits(pause) => {
                     tokio::time::sleep(pause).await;
-                    match look(ec2, change).await? {
-                        Some(newer) => seen = newer,
-                        None => return Ok(writes),
-                    }
+                    seen = look(ec2, change).await?;
                     break;
                 }
                 _ => break,
@@ -238,7 +223,7 @@ async fn write(
     }
 }
 
-async fn look(ec2: &Ec2, change: &mut impl Rewrite) -> Result<Option<Seen>, Stopped> {
+async fn look(ec2: &Ec2, change: &mut impl Rewrite) -> Result<Seen, Stopped> {
     change.look(ec2).await.map_err(Stopped::Failed)
 }
 
@@ -259,7 +244,7 @@ struct Allow<'a, V> {
 }
 
 impl<V: Vouch + Sync> Rewrite for Allow<'_, V> {
-    async fn look(&mut self, ec2: &Ec2) -> Result<Option<Seen>, Failure> {
+    async fn look(&mut self, ec2: &Ec2) -> Result<Seen, Failure> {
         let endpoints = ec2.endpoints(&self.step.vpc).await?;
         let at = Instant::now();
         let found = endpoints.iter().find(|e| e.id == self.step.endpoint && e.state.is_alive());
@@ -272,7 +257,7 @@ impl<V: Vouch + Sync> Rewrite for Allow<'_, V> {
         };
         let seen = Seen { policy: endpoint.policy.clone(), at };
         self.endpoints = Some(endpoints);
-        Ok(Some(seen))
+        Ok(seen)
     }
 
     async fn decide(&mut self, seen: &Seen, may_ask: bool) -> Result<Next, Failure> {
@@ -342,9 +327,10 @@ struct Withdraw<'a> {
 }
 
 impl Rewrite for Withdraw<'_> {
-    async fn look(&mut self, ec2: &Ec2) -> Result<Option<Seen>, Failure> {
+    async fn look(&mut self, ec2: &Ec2) -> Result<Seen, Failure> {
         let endpoint = ec2.endpoint(&self.step.endpoint).await?;
-        Ok(endpoint.map(|endpoint| Seen { policy: endpoint.policy, at: Instant::now() }))
+        // An endpoint that is gone lists no queue either.
+        Ok(Seen { policy: endpoint.and_then(|endpoint| endpoint.policy), at: Instant::now() })
     }
 
     async fn decide(&mut self, seen: &Seen, _may_ask: bool) -> Result<Next, Failure> {

@@ -16,10 +16,10 @@
 //! - What was just made may not be listed yet; a new group may be unknown; a policy may be shown as it
 //!   was before it was written. (EC2 developer guide, "Eventual consistency"; 2.5 s were seen.)
 //! - An endpoint that was changed a moment ago takes no other change: `OperationInProgress`.
-//!   (hashicorp/terraform-provider-aws, issues 42698 and 48364.)
+//!   (terraform-provider-aws#42698, terraform-provider-aws#48364.)
 //! - The VPC's owner sees the security groups that participants made in it, with whatever name and
 //!   tags they gave them, and can neither use nor change them. (VPC user guide, "Share your VPC
-//!   subnets"; cloud-custodian, issue 6164.)
+//!   subnets"; cloud-custodian#6164.)
 //! - DeleteVpcEndpoints answers 200 with the failures in `Unsuccessful`; deleted endpoints stay
 //!   listed for a while. (EC2 API, `DeleteVpcEndpoints`.)
 //! - AuthorizeSecurityGroupIngress adds all rules of a call or none: `InvalidPermission.Duplicate` if
