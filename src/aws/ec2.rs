@@ -238,10 +238,9 @@ impl Ec2 {
                 continue;
             };
             let id = item.resource_id().unwrap_or_default();
-            let code = error.code().map(str::to_owned);
-            let message = error.message().unwrap_or_default().to_owned();
-            let failure =
-                answered("DeleteVpcEndpoints", &format!("deleting endpoint {id}"), code, message);
+            let what = format!("deleting endpoint {id}");
+            let message = error.message().unwrap_or_default();
+            let failure = answered("DeleteVpcEndpoints", &what, error.code(), message);
             match EndpointId::parse(id) {
                 Ok(id) => drop(failures.insert(id, failure)),
                 // Nobody knows which.

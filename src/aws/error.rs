@@ -105,19 +105,85 @@ where
     E: ProvideErrorMetadata + Error + 'static,
     SdkError<E>: Error,
 {
-    let code = error.code().map(str::to_owned);
-    let message = match error.message() {
-        Some(message) => message.to_owned(),
-        None => {
-            let status = error.raw_response().map(|it| format!(" (HTTP {})", it.status().as_u16()));
-            causes(error) + &status.unwrap_or_default()
-        }
+    let status = error.raw_response().map(|answer| answer.status().as_u16());
+    let (message, helps) = match (error.message(), status) {
+        (Some(message), _) => (message.to_owned(), None),
+        (None, Some(status)) => unreadable(status),
+        (None, None) => no_answer(&causes(error)),
     };
-    let mut failure = answered(call, what, code, message);
-    if failure.remedy.is_none() && has_no_credentials(error) {
-        failure.remedy = Some(NO_CREDENTIALS.to_owned());
+    let mut failure = answered(call, what, error.code(), message);
+    if has_no_credentials(error) {
+        failure.remedy.get_or_insert(NO_CREDENTIALS.to_owned());
+    }
+    if let Some(helps) = helps {
+        failure.remedy.get_or_insert(helps.to_owned());
     }
     failure
+}
+
+const MOST_OF_A_CODE: usize = 100;
+
+/// The most characters of what came from outside that are told.
+const MOST_OF_A_MESSAGE: usize = 200;
+
+/// AWS's message. Of a long one both ends are told: a denial begins with who was denied, and ends with
+/// what and why. What follows that is for `aws sts decode-authorization-message`.
+fn shortened(message: &str) -> String {
+    let message =
+        message.split(" Encoded authorization failure message:").next().unwrap_or_default();
+    let count = message.chars().count();
+    if count <= MOST_OF_A_MESSAGE {
+        return message.to_owned();
+    }
+    let half = MOST_OF_A_MESSAGE / 2 - 2;
+    let begin: String = message.chars().take(half).collect();
+    let end: String = message.chars().skip(count - half).collect();
+    format!("{begin} … {end}")
+}
+
+/// An answer that is none of AWS's. Nothing of what is in it is told: it may hold anything.
+fn unreadable(status: u16) -> (String, Option<&'static str>) {
+    match status {
+        407 => ("a proxy asks who the function is (HTTP 407)".to_owned(), Some(PROXY)),
+        _ => (format!("the answer cannot be read (HTTP {status})"), Some(SOMETHING_BETWEEN)),
+    }
+}
+
+const PROXY: &str = "see what HTTPS_PROXY says; a user and a password for the proxy belong into it";
+const SOMETHING_BETWEEN: &str = "if it lasts, look for what answers in place of AWS, such as a proxy or a firewall, and at AWS_ENDPOINT_URL";
+const NO_WAY: &str = "see that there is a way to AWS from here: a function in a VPC needs NAT or an interface endpoint for the service, and its DNS; look at AWS_ENDPOINT_URL and HTTPS_PROXY if they are set";
+
+/// Why no answer came, as a sentence, by what the SDK's HTTP client says of it.
+fn no_answer(causes: &str) -> (String, Option<&'static str>) {
+    let has = |text| causes.contains(text);
+    if has("proxy authorization required") {
+        return unreadable(407);
+    }
+    let (whose, helps) = match has("tunnel error") {
+        true => ("the proxy's", PROXY),
+        false => ("the service's", NO_WAY),
+    };
+    let why = if has("dns error") {
+        format!("{whose} host name cannot be resolved")
+    } else if has("Connection refused") {
+        format!("{whose} host refused the connection")
+    } else if has("reset by peer") || has("unexpected end of file") || has("connection closed") {
+        format!("{whose} host closed the connection without an answer")
+    } else if has("timeout") || has("timed out") {
+        format!("{whose} host did not answer in time")
+    } else if has("TLS handshake") || has("certificate") {
+        format!("no TLS connection to {whose} host: {}", last(causes))
+    } else {
+        return (shortened(causes), None);
+    };
+    (why, Some(helps))
+}
+
+/// The innermost of some causes; of a certificate, what of it is wrong.
+fn last(causes: &str) -> String {
+    let last = causes.rsplit(": ").next().unwrap_or_default();
+    let of_certificate = causes.find("invalid peer certificate").map(|at| &causes[at..]);
+    shortened(of_certificate.unwrap_or(last))
 }
 
 /// What stands in the way where the credentials could not be had.
@@ -148,7 +214,14 @@ fn has_no_credentials(error: &(dyn Error + 'static)) -> bool {
     causes_of(error).any(|cause| cause.is::<CredentialsError>())
 }
 
-pub(super) fn answered(call: &str, what: &str, code: Option<String>, message: String) -> Failure {
+pub(super) fn answered(
+    call: &str,
+    what: &str,
+    code: Option<&str>,
+    message: impl AsRef<str>,
+) -> Failure {
+    let code: Option<String> = code.map(|code| code.chars().take(MOST_OF_A_CODE).collect());
+    let message = shortened(message.as_ref());
     let remedy = code.as_deref().and_then(|code| remedy(call, code));
     let error = Box::new(AwsError { call: call.to_owned(), code, message });
     Failure { doing: what.to_owned(), why: None, error: Some(error), remedy }
