@@ -8,7 +8,7 @@ use mwaa_vpc_endpoints::aws::{self, Ec2, Mwaa};
 use mwaa_vpc_endpoints::environment::Region;
 use mwaa_vpc_endpoints::handler::{Clock, Function, Invocation};
 use mwaa_vpc_endpoints::settings::Settings;
-use mwaa_vpc_endpoints::sweep::Cursor;
+use mwaa_vpc_endpoints::sweep::Lasting;
 use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Error> {
         ec2: Ec2::new(aws_sdk_ec2::Client::new(&config)),
         settings: Settings::read(|name| env::var(name).ok()),
         region: config.region().and_then(|region| Region::parse(region.as_ref()).ok()),
-        cursor: Cursor::default(),
+        lasting: Lasting::default(),
         clock: Clock::default(),
         mwaa: Some(Mwaa::new(config)),
     };
@@ -40,6 +40,7 @@ async fn main() -> Result<(), Error> {
         };
         let invocation = Invocation {
             function_arn: &context.invoked_function_arn,
+            request_id: &context.request_id,
             deadline: Instant::now() + left,
         };
         function.handle(payload, invocation).await

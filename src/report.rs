@@ -132,6 +132,12 @@ impl Warning {
     pub fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { message: message.into(), remedy: Some(remedy.into()) }
     }
+
+    /// A failure that is only to be known.
+    pub fn of(failure: &Failure) -> Self {
+        let message = Failure { remedy: None, ..failure.clone() }.to_string();
+        Self { message, remedy: failure.remedy.clone() }
+    }
 }
 
 /// What AWS answered to a call.

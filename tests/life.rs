@@ -21,7 +21,7 @@ use double::{Double, Environment, Fault, OWNER, PARTICIPANT, World, service};
 use mwaa_vpc_endpoints::environment::Region;
 use mwaa_vpc_endpoints::handler::{Answer, Clock, Function, Invocation, InvocationError};
 use mwaa_vpc_endpoints::settings::Settings;
-use mwaa_vpc_endpoints::sweep::Cursor;
+use mwaa_vpc_endpoints::sweep::Lasting;
 use serde_json::{Value, json};
 
 const SQS: &str = "com.amazonaws.us-east-1.sqs";
@@ -145,7 +145,7 @@ impl Life {
             mwaa: Some(double.mwaa(1)),
             settings: Ok(settings.unwrap()),
             region: Some(Region::parse("us-east-1").unwrap()),
-            cursor: Cursor::default(),
+            lasting: Lasting::default(),
             clock,
         };
         Self { random, double, function, seconds, mail: Vec::new(), made: 0, steps: Vec::new() }
@@ -155,7 +155,9 @@ impl Life {
         self.double.world().catch_up();
         self.seconds.fetch_add(1, Ordering::Relaxed);
         let deadline = Instant::now() + Duration::from_secs(600);
-        self.function.handle(payload, Invocation { function_arn: FUNCTION_ARN, deadline }).await
+        self.function
+            .handle(payload, Invocation { function_arn: FUNCTION_ARN, request_id: "1", deadline })
+            .await
     }
 
     /// Lets a call of the next invocation fail, now and then.
@@ -403,15 +405,20 @@ impl Life {
             92..95 => self.forge_deletion(),
             85..92 => {
                 let fault = self.plan_fault();
-                let failed = if self.invoke(json!({"sweep": true})).await.is_err() {
-                    " (failed)"
-                } else {
-                    ""
-                };
+                let failed = if self.swept().await.is_err() { " (failed)" } else { "" };
                 self.steps.push(format!("sweep{fault}{failed}"));
             }
             _ => {}
         }
+    }
+
+    /// A sweep in which nothing may fail.
+    async fn swept(&self) -> Result<(), String> {
+        let answer = self.invoke(json!({"sweep": true})).await.map_err(|e| e.to_string())?;
+        let Answer::Sweep(report) = answer else { panic!("no sweep") };
+        let failures = report.environments.iter().flat_map(|it| it.failures());
+        let failures: Vec<String> = failures.chain(report.failures.clone()).collect();
+        if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
     }
 
     /// Runs the sequence; the error says what went wrong.
@@ -430,16 +437,14 @@ impl Life {
         self.double.world().endpoints.iter_mut().for_each(|endpoint| endpoint.hidden = 0);
         self.steps.push("the last sweep".into());
         let forgotten = forgotten_queues(&self.double.world());
-        self.invoke(json!({"sweep": true})).await.map_err(|e| format!("the sweep failed: {e}"))?;
+        self.swept().await.map_err(|e| format!("the sweep failed: {e}"))?;
         if let Some(violation) = self.double.world().violations.first() {
             return Err(violation.clone());
         }
         is_as_it_should_be(&self.double.world(), &forgotten)?;
         self.double.take_calls(false);
         self.double.world().endpoints.iter_mut().for_each(|endpoint| endpoint.hidden = 0);
-        self.invoke(json!({"sweep": true}))
-            .await
-            .map_err(|e| format!("the 2nd sweep failed: {e}"))?;
+        self.swept().await.map_err(|e| format!("the 2nd sweep failed: {e}"))?;
         let calls = self.double.take_calls(true);
         if calls.is_empty() { Ok(()) } else { Err(format!("the 2nd sweep made {calls:?}")) }
     }
@@ -749,7 +754,9 @@ async fn an_account_that_does_not_answer_loses_nothing() {
             }
             life.changes();
             let Answer::Sweep(report) = life.sweep().await else { panic!("no sweep") };
-            let told = |what: &str| report.warnings.iter().any(|it| it.message.contains(what));
+            let warnings = report.environments.iter().flat_map(|it| &it.warnings);
+            let warnings: Vec<_> = warnings.chain(&report.warnings).collect();
+            let told = |what: &str| warnings.iter().any(|it| it.message.contains(what));
             // What is not listed is asked about by its name all the same, and that is proof.
             if action == "ListEnvironments" && fault.is_some() {
                 assert!(life.changes().contains(&"DeleteVpcEndpoints".to_owned()), "{fault:?}");
@@ -935,18 +942,19 @@ async fn a_sweep_of_many_environments_costs_no_more_calls_of_ec2() {
 #[tokio::test]
 async fn a_sweep_that_runs_out_of_time_says_where_it_stopped() {
     let mut life = plain();
-    life.make(OWNER, "a", "PENDING");
-    let second = life.make(OWNER, "b", "PENDING");
+    let both = [life.make(OWNER, "a", "PENDING"), life.make(OWNER, "b", "PENDING")];
     life.sweep().await;
     life.double.world().endpoint("vpce-sqs").policy = Some(FOREIGN.into());
     life.changes();
-    let late = Invocation { function_arn: FUNCTION_ARN, deadline: Instant::now() };
+    let late = Invocation { function_arn: FUNCTION_ARN, request_id: "1", deadline: Instant::now() };
     let Answer::Sweep(report) = life.function.handle(json!({"sweep": true}), late).await.unwrap()
     else {
         panic!("no sweep")
     };
     // One at least, so that slow sweeps get on.
-    assert_eq!((report.looked_at, report.stopped_before), (1, Some(second.arn())));
+    assert_eq!((report.looked_at, report.reached, report.not_reached), (1, 1, 1));
+    let stopped = report.stopped_before.unwrap();
+    assert!(both.iter().any(|it| it.arn() == stopped), "{stopped}");
     life.sweep().await;
     life.check();
 }

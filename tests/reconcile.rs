@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use mwaa_vpc_endpoints::handler::{self, Clock, Function, Invocation, InvocationError};
 use mwaa_vpc_endpoints::report::{Change, Kind, Outcome, Report, Resource};
 use mwaa_vpc_endpoints::settings::Settings;
-use mwaa_vpc_endpoints::sweep::Cursor;
+use mwaa_vpc_endpoints::sweep::Lasting;
 use serde_json::{Value, json};
 
 const SQS: &str = "com.amazonaws.us-east-1.sqs";
@@ -74,7 +74,7 @@ fn function(double: &Double, attempts: u32, settings: Settings) -> Function {
         mwaa: None,
         settings: Ok(settings),
         region: Some("us-east-1".parse_region()),
-        cursor: Cursor::default(),
+        lasting: Lasting::default(),
         clock: Clock::default(),
     }
 }
@@ -92,7 +92,11 @@ impl ParseRegion for str {
 type Answer = Result<Report, InvocationError>;
 
 fn invocation(function_arn: &str) -> Invocation<'_> {
-    Invocation { function_arn, deadline: Instant::now() + Duration::from_secs(120) }
+    Invocation {
+        function_arn,
+        request_id: "1",
+        deadline: Instant::now() + Duration::from_secs(120),
+    }
 }
 
 /// Delivers an event once, with the SDK's own retries.

@@ -43,6 +43,24 @@ impl Ec2 {
         answer.subnets().iter().map(|subnet| read_subnet(subnet, what)).collect()
     }
 
+    /// All subnets of the Region that this account sees.
+    pub async fn all_subnets(&self) -> Result<Vec<Subnet>, Failure> {
+        let mut pages = self.client.describe_subnets().into_paginator().page_size(PAGE).send();
+        let what = "looking at the Region's subnets";
+        let mut subnets = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| failure("DescribeSubnets", what, &e))?;
+            // One that cannot be read is nobody's place.
+            subnets.extend(page.subnets().iter().filter_map(|it| read_subnet(it, what).ok()));
+        }
+        Ok(subnets)
+    }
+
+    /// All endpoints of the Region, in whatever VPC and state.
+    pub async fn all_endpoints(&self) -> Result<Vec<Endpoint>, Failure> {
+        self.endpoints_by(Vec::new()).await
+    }
+
     /// All endpoints of a VPC, in whatever state.
     pub async fn endpoints(&self, vpc: &VpcId) -> Result<Vec<Endpoint>, Failure> {
         self.endpoints_by(vec![filter("vpc-id", vpc.as_str())]).await

@@ -1,6 +1,6 @@
 //! Completing, making and deleting endpoints.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::decide::{EndpointAction, EndpointRequest, EndpointStep, Groups, group_is_not_ready};
@@ -102,6 +102,35 @@ where
     }
 }
 
+/// Deletes endpoints, and once more, a few times, those of which EC2 is at work on another change.
+/// Returns those that are not deleted, each with the reason.
+///
+/// # Errors
+///
+/// If none was deleted.
+pub async fn delete(
+    ec2: &Ec2,
+    ids: &BTreeSet<EndpointId>,
+    until: Instant,
+) -> Result<BTreeMap<EndpointId, Failure>, Failure> {
+    let mut pauses = ec2.pauses();
+    let mut failures = when_free(ec2, until, || ec2.delete_endpoints(ids)).await?;
+    loop {
+        let busy = failures.iter().filter(|(_, failure)| failure.is_in_progress());
+        let busy: BTreeSet<EndpointId> = busy.map(|(id, _)| id.clone()).collect();
+        match pauses.next() {
+            Some(pause) if !busy.is_empty() && fits(pause, until) => {
+                tokio::time::sleep(pause).await;
+            }
+            _ => return Ok(failures),
+        }
+        // If it cannot even be asked for any more, what it said before stands.
+        let Ok(again) = ec2.delete_endpoints(&busy).await else { return Ok(failures) };
+        failures.retain(|id, _| !busy.contains(id));
+        failures.extend(again);
+    }
+}
+
 fn fits(pause: Duration, until: Instant) -> bool {
     Instant::now() + pause < until
 }
@@ -116,7 +145,7 @@ async fn create(
     until: Instant,
 ) -> Result<Made, Failure> {
     if !replaces.is_empty() {
-        let failures = when_free(ec2, until, || ec2.delete_endpoints(replaces)).await?;
+        let failures = delete(ec2, replaces, until).await?;
         if let Some((_, failure)) = failures.into_iter().next() {
             return Err(failure);
         }

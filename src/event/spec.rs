@@ -215,6 +215,11 @@ impl EnvironmentSpec {
         }
     }
 
+    /// Whether nobody says anything of it, as in a sweep.
+    pub fn is_untold(&self) -> bool {
+        self.origin == Origin::Tags
+    }
+
     /// When the event happened, if this is one and says so.
     pub fn event_time(&self) -> Option<DateTime<Utc>> {
         match self.origin {

@@ -1,5 +1,8 @@
 //! One invocation: from the payload to the result, and what the log says of it.
 
+mod fit;
+mod log;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -8,18 +11,18 @@ use std::time::Instant;
 use chrono::{DateTime, SubsecRound, Utc};
 use futures_util::future::BoxFuture;
 use lambda_runtime::Diagnostic;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
-use tracing::{error, info, warn};
+use tracing::info;
 
 use crate::aws::mwaa::Asking;
 use crate::aws::{Ec2, Mwaa};
 use crate::environment::{AccountId, Region};
 use crate::event::{self, Refusal, Work};
 use crate::reconcile::{self, Context};
-use crate::report::{Change, Failure, Outcome, Report, Warning};
+use crate::report::{Failure, Outcome, Report};
 use crate::settings::Settings;
-use crate::sweep::{self, Cursor, SweepReport};
+use crate::sweep::{self, Lasting, SweepReport};
 
 /// What outlives an invocation.
 #[derive(Debug)]
@@ -33,8 +36,8 @@ pub struct Function {
     pub settings: Result<Settings, String>,
     /// The Region that the function runs in.
     pub region: Option<Region>,
-    /// Where the last sweep stopped.
-    pub cursor: Cursor,
+    /// What sweeps have told.
+    pub lasting: Lasting,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -67,18 +70,30 @@ pub struct Invocation<'a> {
     /// The invoked function's ARN, in which the function's own account stands; an emulator may tell
     /// something else.
     pub function_arn: &'a str,
+    /// The invocation's id, as it stands in Lambda's own lines of the log.
+    pub request_id: &'a str,
     /// When the runtime ends the invocation.
     pub deadline: Instant,
 }
 
 /// An invocation's result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Of work on one environment.
     Environment(Report),
     /// Of a sweep.
     Sweep(SweepReport),
+}
+
+/// As JSON it has at most 32 KB: what was left out is counted.
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value = match self {
+            Self::Environment(report) => json!(report),
+            Self::Sweep(report) => json!(report),
+        };
+        fit::fit(value).serialize(serializer)
+    }
 }
 
 /// Why an invocation failed. Lambda tries again what EventBridge sent.
@@ -92,8 +107,6 @@ pub enum InvocationError {
     Failed(Failure),
     /// Actions failed; what else was done is in the report.
     Actions(Box<Report>),
-    /// Something failed in a sweep; what else was done is in the report.
-    Sweep(Box<SweepReport>),
 }
 
 impl fmt::Display for InvocationError {
@@ -105,13 +118,8 @@ impl fmt::Display for InvocationError {
             InvocationError::Actions(report) => {
                 let failures = report.failures();
                 let count = failures.len();
-                write!(f, "{}: {count} failed: {}", report.environment, failures.join("; "))
-            }
-            InvocationError::Sweep(report) => {
-                let failures = report.environments.iter().flat_map(Report::failures);
-                let failures: Vec<String> =
-                    failures.chain(report.failures.iter().cloned()).collect();
-                write!(f, "sweep: {} failed: {}", failures.len(), failures.join("; "))
+                let failures = fit::sentences(&failures);
+                write!(f, "{}: {count} failed: {failures}", report.environment)
             }
         }
     }
@@ -132,7 +140,7 @@ impl From<InvocationError> for Diagnostic {
             InvocationError::Settings(_) => "WrongSetting",
             InvocationError::Refused(_) => "EventRefused",
             InvocationError::Failed(_) => "LookFailed",
-            InvocationError::Actions(_) | InvocationError::Sweep(_) => "ActionsFailed",
+            InvocationError::Actions(_) => "ActionsFailed",
         };
         Diagnostic { error_type: error_type.to_owned(), error_message: error.to_string() }
     }
@@ -154,7 +162,7 @@ impl Function {
     ) -> BoxFuture<'a, Result<Answer, InvocationError>> {
         Box::pin(async move {
             let result = self.work(payload, invocation).await;
-            log(&result);
+            log::log(&result, invocation.request_id);
             result
         })
     }
@@ -203,14 +211,10 @@ impl Function {
             }
             Work::Sweep => {
                 let deadline = sweep_end(invocation.deadline);
-                let report = sweep::sweep(&context, region, &self.cursor, deadline)
+                return sweep::sweep(&context, region, &self.lasting, deadline)
                     .await
-                    .map_err(InvocationError::Failed)?;
-                return if report.has_failed() {
-                    Err(InvocationError::Sweep(Box::new(report)))
-                } else {
-                    Ok(Answer::Sweep(report))
-                };
+                    .map(Answer::Sweep)
+                    .map_err(InvocationError::Failed);
             }
         };
         if spec.environment.region != *region {
@@ -264,50 +268,6 @@ fn own_account(invoked_arn: &str) -> Option<AccountId> {
         ["arn", _, "lambda", _, account, ..] => AccountId::parse(account).ok(),
         _ => None,
     }
-}
-
-/// Logs a line for everything that somebody should know, and the result as one line of JSON.
-fn log(result: &Result<Answer, InvocationError>) {
-    let (value, reports, notes): (Value, Vec<&Report>, &[Warning]) = match result {
-        Ok(Answer::Environment(report)) => (json!(report), vec![report], &[]),
-        Err(InvocationError::Actions(report)) => (json!(report), vec![report.as_ref()], &[]),
-        Ok(Answer::Sweep(sweep)) => {
-            (json!(sweep), sweep.environments.iter().collect(), &sweep.warnings)
-        }
-        Err(InvocationError::Sweep(sweep)) => {
-            (json!(sweep), sweep.environments.iter().collect(), &sweep.warnings)
-        }
-        // The runtime logs it.
-        Err(_) => return,
-    };
-    let notes: Vec<&Warning> =
-        notes.iter().chain(reports.iter().flat_map(|r| &r.warnings)).collect();
-    for note in &notes {
-        warn!(remedy = note.remedy, "{}", note.message);
-    }
-    let resources: Vec<_> = reports.iter().flat_map(|report| &report.resources).collect();
-    for resource in &resources {
-        match resource.outcome {
-            Change::Failed | Change::Blocked => error!("{}", resource.sentence()),
-            _ => info!("{}", resource.detail),
-        }
-    }
-    let refused = |report: &&&Report| report.outcome == Outcome::Refused;
-    for report in reports.iter().filter(refused) {
-        warn!("{}: {}", report.environment, report.reason.as_deref().unwrap_or_default());
-    }
-    // Lambda reads the level of a JSON line from its field `level`, and drops the line if the level
-    // is below the one that is set (Lambda developer guide, "Log-level filtering").
-    let bad = |done: Change| matches!(done, Change::Blocked | Change::Failed);
-    let level = if result.is_err() || resources.iter().any(|r| bad(r.outcome)) {
-        "ERROR"
-    } else if !notes.is_empty() || reports.iter().any(|r| r.outcome == Outcome::Refused) {
-        "WARN"
-    } else {
-        "INFO"
-    };
-    let now = crate::tags::rfc3339(Utc::now());
-    println!("{}", json!({"timestamp": now, "level": level, "message": "result", "result": value}));
 }
 
 #[cfg(test)]

@@ -43,23 +43,18 @@ pub fn serve(
     let Serve { memory, is_waiting, .. } = course;
     let spec = filled_from_tags(course.spec.clone(), vpc, observed);
     let mut plan = provide(course, &spec, vpc, observed, neighbours, settings, now);
-    let mut removal = match &course.stale {
+    let removal = match &course.stale {
         Stale::None => Vec::new(),
-        Stale::Proven(proof) | Stale::Unproven(proof, _) => {
-            stale(proof, &spec, vpc, observed, settings, &mut plan.warnings)
+        Stale::Proven(proof) => {
+            let (removal, warnings) = stale(proof, &spec, vpc, observed, settings);
+            plan.warnings.extend(warnings);
+            removal
+        }
+        Stale::Unproven(proof, why) => {
+            let (seems_stale, _) = stale(proof, &spec, vpc, observed, settings);
+            unproven(&seems_stale, Kind::Tags, "what seems to be stale was not taken away", why)
         }
     };
-    if let Stale::Unproven(_, why) = &course.stale {
-        let failure = Failure::new(
-            "what seems to be stale was not taken away",
-            why.as_str(),
-            "the next delivery or sweep asks again",
-        );
-        let seems_stale = removal.iter().any(Phase::takes_away);
-        let step = seems_stale.then(|| Step::impossible(Kind::Tags, None, failure));
-        removal =
-            step.map(|step| Phase::new(Gate::Always, Chain::each([step]))).into_iter().collect();
-    }
     let changes = plan.changes_anything()
         || removal.iter().flat_map(|phase| &phase.chains).any(Chain::changes_anything);
     let memory = match memory {
@@ -81,6 +76,15 @@ pub fn serve(
     }
     plan.phases.extend(removal);
     plan
+}
+
+/// The failure to take away what is not proven to be of no use, if anything would be.
+fn unproven(removal: &[Phase], kind: Kind, doing: &str, why: &str) -> Vec<Phase> {
+    if !removal.iter().any(Phase::takes_away) {
+        return Vec::new();
+    }
+    let failure = Failure::new(doing, why, "the next delivery or sweep asks again");
+    vec![Phase::new(Gate::Always, Chain::each([Step::impossible(kind, None, failure)]))]
 }
 
 /// What is added: one phase, in which the group with its endpoints stands beside the policies.
@@ -166,7 +170,9 @@ fn provide(
     }
     let mut chains = vec![Chain { first, then: environment }, left_out];
     chains.extend(Chain::each(policies));
-    Plan { phases: vec![Phase::new(Gate::Always, chains)], warnings }
+    let may_be_late = !matches!(spec.origin, Origin::Mwaa { .. });
+    let phase = Phase { may_be_late, ..Phase::new(Gate::Always, chains) };
+    Plan { phases: vec![phase], warnings }
 }
 
 fn no_sqs_endpoint(vpc: &VpcId) -> Resource {
@@ -269,8 +275,7 @@ fn stale(
     vpc: &Vpc,
     observed: &Observed,
     settings: &Settings,
-    warnings: &mut Vec<Warning>,
-) -> Vec<Phase> {
+) -> (Vec<Phase>, Vec<Warning>) {
     let environment = &proof.environment;
     let services = needed.services();
     let doomed: Vec<EndpointRemoval> = observed
@@ -367,7 +372,7 @@ fn stale(
         groups: left,
         mark: None,
     };
-    removal.phases(Some(Gate::NothingLacks), settings, warnings)
+    removal.phases(Gate::NothingLacks, settings)
 }
 
 /// What can be taken away, in the order in which it goes. Rules go first: one that names a
@@ -385,13 +390,8 @@ struct Removal {
 }
 
 impl Removal {
-    /// The phases in which it goes, each with this gate, or else with its own.
-    fn phases(
-        self,
-        gate: Option<Gate>,
-        settings: &Settings,
-        warnings: &mut Vec<Warning>,
-    ) -> Vec<Phase> {
+    /// The phases in which it goes, each with this gate, and what somebody should know.
+    fn phases(self, gate: Gate, settings: &Settings) -> (Vec<Phase>, Vec<Warning>) {
         let lists_a_queue = self.withdrawals.iter().any(|step| step.is_listed);
         let deletes = !self.endpoints.is_empty() || !self.groups.is_empty() || lists_a_queue;
         // Before a queue goes, so that nobody takes a tag for a reason to put it back.
@@ -399,14 +399,15 @@ impl Removal {
         let mark = mark.map(|(ids, tags)| Step::Tag { ids, tags, holds_up: true });
         let mark: Vec<Step> = mark.into_iter().collect();
         let detaches: Vec<Step> = self.detaches.into_iter().map(Step::Detach).collect();
+        let mut warnings = Vec::new();
         let steps = if settings.keep_leftovers {
             let left = left_over(&self.withdrawals, &self.endpoints, &self.groups);
-            for line in &left {
-                warnings.push(Warning::new(
+            warnings.extend(left.iter().map(|line| {
+                Warning::new(
                     format!("left over, since deletion is turned off: {}", line.detail),
                     "delete it by hand, or turn deletion on",
-                ));
-            }
+                )
+            }));
             let left = left.into_iter().map(Step::Told).collect();
             vec![self.revokes, detaches, mark, left]
         } else {
@@ -420,9 +421,9 @@ impl Removal {
                 self.groups.into_iter().map(Step::DeleteGroup).collect(),
             ]
         };
-        let gate = gate.unwrap_or(Gate::NothingHeldUp);
         let phase = |steps| Phase { is_removal: true, ..Phase::new(gate, Chain::each(steps)) };
-        steps.into_iter().filter(|steps: &Vec<Step>| !steps.is_empty()).map(phase).collect()
+        let steps = steps.into_iter().filter(|steps: &Vec<Step>| !steps.is_empty());
+        (steps.map(phase).collect(), warnings)
     }
 }
 
@@ -564,9 +565,15 @@ pub fn clear(
         groups: groups.iter().map(|group| group.id.clone()).collect(),
         mark: Some((unmarked, gone_at)),
     };
-    let mut plan = Plan::default();
-    plan.phases = removal.phases(None, settings, &mut plan.warnings);
-    plan
+    let (phases, warnings) = removal.phases(Gate::NothingHeldUp, settings);
+    match &course.unproven {
+        None => Plan { phases, warnings },
+        Some(why) => {
+            let doing = format!("taking away what was made for {}", environment.arn());
+            let phases = unproven(&phases, Kind::Endpoint, &doing, why);
+            Plan { phases, warnings: Vec::new() }
+        }
+    }
 }
 
 fn group_queue(group: &Group, environment: &Environment) -> Option<QueueArn> {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::aws::Ec2;
 use crate::endpoints::EndpointAction;
-use crate::endpoints::apply::{keep as keep_endpoint, when_free};
+use crate::endpoints::apply::{delete, keep as keep_endpoint, when_free};
 use crate::environment::{GroupId, QueueArn};
 use crate::report::{AwsError, Change, Failure, Resource, Tense, Warning};
 use crate::security_group;
@@ -64,7 +64,7 @@ impl Plan {
             } else {
                 Vec::new()
             };
-            if services_are_gone(phase, &applied) {
+            if phase.may_be_late && services_are_gone(phase, &applied) {
                 undo(means, phase, &mut applied).await;
             }
             let of_phase: Vec<Resource> =
@@ -133,7 +133,7 @@ impl Step {
             Self::Detach(detach) => Applied::of(self.told(detach.apply(ec2, until).await)),
             Self::DeleteEndpoints(endpoints) => {
                 let ids = endpoints.iter().map(|EndpointRemoval { id, .. }| id.clone()).collect();
-                match when_free(ec2, until, || ec2.delete_endpoints(&ids)).await {
+                match delete(ec2, &ids, until).await {
                     Err(failure) => Applied::of(self.told(Err(failure))),
                     Ok(mut failures) => {
                         let line = |it: &EndpointRemoval| match failures.remove(&it.id) {

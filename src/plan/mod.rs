@@ -36,6 +36,8 @@ pub struct Phase {
     pub told_last: bool,
     /// Whether it takes something away, rather than add what is needed.
     pub is_removal: bool,
+    /// Whether the environment may be gone, since nobody but an event or the tags speaks of it.
+    pub may_be_late: bool,
 }
 
 /// When a phase begins.
@@ -249,7 +251,7 @@ impl Phase {
 
     /// A phase that adds something, whose lines stand where it does.
     pub fn new(gate: Gate, chains: Vec<Chain>) -> Self {
-        Self { gate, chains, told_last: false, is_removal: false }
+        Self { gate, chains, told_last: false, is_removal: false, may_be_late: false }
     }
 }
 
@@ -276,6 +278,12 @@ impl Plan {
     /// Whether carrying it out takes anything away, or marks it as going.
     pub fn takes_away(&self) -> bool {
         self.phases.iter().any(Phase::takes_away)
+    }
+
+    /// Whether carrying it out changes anything at all, if only tags.
+    pub fn acts(&self) -> bool {
+        let tags = |step: &Step| matches!(step, Step::Tag { .. });
+        self.changes_anything() || self.takes_away() || self.steps().any(tags)
     }
 
     fn steps(&self) -> impl Iterator<Item = &Step> {

@@ -99,9 +99,12 @@ impl There {
     }
 }
 
-/// Judges what is to be done for an environment of which a `hint` is given, an event or a person's
-/// replay, and of which MWAA `says` this.
+/// Judges what is to be done for an environment of which a `hint` is given, an event, a person's
+/// replay, or of a sweep nothing, and of which MWAA `says` this.
 pub fn judge(hint: &EnvironmentSpec, says: &MwaaSays, there: There, now: DateTime<Utc>) -> Course {
+    if hint.is_untold() {
+        return judge_untold(hint, says, there, now);
+    }
     match says {
         MwaaSays::Says(answer) => by_answer(answer, Some(hint), there, now),
         MwaaSays::NotFound if hint.status == Status::Deleted => clear(hint.clone(), true, None),
@@ -235,7 +238,7 @@ fn by_hint(
 }
 
 /// Judges what a sweep does for an environment, of which no event tells anything.
-pub fn judge_untold(
+fn judge_untold(
     unknown: &EnvironmentSpec,
     says: &MwaaSays,
     there: There,

@@ -1,10 +1,11 @@
 //! Asking MWAA: about the environment at hand, and about neighbours whose queues are missing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::OnceCell;
 
 use super::Context;
 pub use crate::aws::mwaa::Asking;
@@ -31,7 +32,7 @@ pub async fn about(context: &Context<'_>, environment: &Environment) -> MwaaSays
 }
 
 /// Why nobody can be asked by a function that does not know its account, as under an emulator.
-pub fn unknown_account() -> Failure {
+fn unknown_account() -> Failure {
     Failure::new(
         "asking MWAA",
         "the function does not know the account that it runs in",
@@ -40,7 +41,7 @@ pub fn unknown_account() -> Failure {
 }
 
 /// What MWAA says of an environment, if it can be asked at all.
-pub async fn ask(mwaa: Option<Asking<'_>>, environment: &Environment) -> MwaaSays {
+async fn ask(mwaa: Option<Asking<'_>>, environment: &Environment) -> MwaaSays {
     let doing = format!("asking MWAA about {}", environment.arn());
     let Some(mwaa) = mwaa else {
         return MwaaSays::MayNotAsk(Failure::new(doing, "it cannot be asked", "ask MWAA yourself"));
@@ -71,47 +72,60 @@ pub async fn ask(mwaa: Option<Asking<'_>>, environment: &Environment) -> MwaaSay
 #[derive(Debug)]
 pub struct Voices<'a> {
     mwaa: Option<Asking<'a>>,
-    heard: Mutex<BTreeMap<Environment, MwaaSays>>,
-    /// Held while somebody asks, so that nobody is asked about twice.
-    asking: tokio::sync::Mutex<()>,
+    /// Nobody is asked about twice: who comes second waits for the answer.
+    heard: Mutex<BTreeMap<Environment, Arc<OnceCell<MwaaSays>>>>,
     /// The accounts of queues that an event or MWAA has named: MWAA's own.
     accounts: Mutex<BTreeSet<AccountId>>,
     corrections: Mutex<BTreeMap<QueueArn, BTreeSet<EndpointId>>>,
 }
 
 impl<'a> Voices<'a> {
-    /// Of a delivery, in which this was said of one environment.
-    pub fn of_one(context: &Context<'a>, hint: &EnvironmentSpec, says: &MwaaSays) -> Self {
-        let heard = BTreeMap::from([(hint.environment.clone(), says.clone())]);
-        let voices = Self::of_all(context.mwaa, heard);
-        voices.know(hint);
-        voices
-    }
-
-    /// Of a sweep, in which MWAA has said this.
-    pub fn of_all(mwaa: Option<Asking<'a>>, heard: BTreeMap<Environment, MwaaSays>) -> Self {
-        let voices = Self {
-            mwaa,
+    /// Nobody was asked yet.
+    pub fn new(context: &Context<'a>) -> Self {
+        Self {
+            mwaa: context.mwaa,
             heard: Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
             accounts: Mutex::default(),
             corrections: Mutex::default(),
-        };
-        for (environment, says) in heard {
-            voices.hear(&environment, says);
         }
-        voices
     }
 
-    fn hear(&self, environment: &Environment, says: MwaaSays) {
-        if let MwaaSays::Says(answer) = &says {
+    /// What MWAA says of an environment, which is asked for it once.
+    pub async fn about(&self, context: &Context<'_>, environment: &Environment) -> MwaaSays {
+        self.once(environment, || about(context, environment)).await
+    }
+
+    /// Takes down what MWAA would say of an environment, so that it is not asked.
+    pub fn hear(&self, environment: &Environment, says: MwaaSays) {
+        lock(&self.heard).insert(environment.clone(), Arc::new(OnceCell::new_with(Some(says))));
+    }
+
+    async fn once<F: Future<Output = MwaaSays>>(
+        &self,
+        environment: &Environment,
+        ask: impl FnOnce() -> F,
+    ) -> MwaaSays {
+        let cell = lock(&self.heard).entry(environment.clone()).or_default().clone();
+        let says = cell.get_or_init(ask).await;
+        if let MwaaSays::Says(answer) = says {
             self.know(answer);
         }
-        lock(&self.heard).insert(environment.clone(), says);
+        says.clone()
     }
 
-    fn know(&self, spec: &EnvironmentSpec) {
+    /// The queues that somebody names are MWAA's.
+    pub fn know(&self, spec: &EnvironmentSpec) {
         lock(&self.accounts).extend(spec.queues().iter().map(QueueArn::account));
+    }
+
+    /// What MWAA has said of a neighbour. It `may` be `asked` if it was not; of those that the work is
+    /// about it always was.
+    async fn neighbour(&self, environment: &Environment, may_ask: bool) -> Option<MwaaSays> {
+        if may_ask {
+            return Some(self.once(environment, || ask(self.mwaa, environment)).await);
+        }
+        let cell = lock(&self.heard).get(environment)?.clone();
+        cell.get().cloned()
     }
 
     /// The steps that put tags right which MWAA's answers have shown to be wrong. Each is told once.
@@ -125,17 +139,6 @@ impl<'a> Voices<'a> {
                 holds_up: false,
             })
             .collect()
-    }
-
-    /// Asks about those of `environments` that were not asked about, side by side.
-    async fn ask_about(&self, environments: Vec<Environment>) {
-        let _asking = self.asking.lock().await;
-        let known = lock(&self.heard).clone();
-        let unknown = environments.into_iter().filter(|it| !known.contains_key(it));
-        let answers = unknown.map(|it| async move { (ask(self.mwaa, &it).await, it) });
-        for (says, environment) in join_all(answers).await {
-            self.hear(&environment, says);
-        }
     }
 }
 
@@ -198,14 +201,12 @@ impl Vouch for Voucher<'_> {
             .iter()
             .filter(|(_, it)| it.queues.keys().any(|queue| missing.contains(queue)))
             .collect();
-        if may_ask {
-            self.voices.ask_about(lacking.iter().map(|(it, _)| (*it).clone()).collect()).await;
-        }
-        let heard = lock(&self.voices.heard).clone();
+        let answers = lacking.iter().map(|(it, _)| self.voices.neighbour(it, may_ask));
+        let answers = join_all(answers).await;
         let accounts = lock(&self.voices.accounts).clone();
         let mut queues = BTreeSet::new();
-        for (environment, remembered) in lacking {
-            match heard.get(environment) {
+        for ((environment, remembered), says) in lacking.into_iter().zip(answers) {
+            match says {
                 Some(MwaaSays::Says(answer)) if !answer.status.is_over() => {
                     let Some(queue) = &answer.queue else { continue };
                     queues.insert(queue.clone());

@@ -7,11 +7,11 @@ use futures_util::future::join_all;
 
 use super::{Context, nothing};
 use crate::aws::Ec2;
-use crate::environment::{AccountId, SubnetId, VpcId};
+use crate::environment::{AccountId, GroupId, SubnetId, VpcId};
 use crate::event::{EnvironmentSpec, Status};
 use crate::report::{Failure, Outcome, Report};
 use crate::settings::{GroupChoice, Settings};
-use crate::vpc::{Endpoint, Observed, Subnet, Vpc};
+use crate::vpc::{Endpoint, Group, Observed, Subnet, Vpc};
 
 /// Where an environment is.
 #[derive(Clone, Debug)]
@@ -26,14 +26,53 @@ pub enum Place {
 #[derive(Debug)]
 pub struct First {
     /// What was seen: what was made for the environment, and of a waiting one what its work rests on.
+    /// A sweep has seen all of the VPCs that matter.
     pub observed: Observed,
     /// The subnets that were looked at, and where they are.
     place: Option<(Vec<SubnetId>, Result<Place, Failure>)>,
     /// The services whose endpoints were looked at; none if only the environment's own were.
     services: Option<BTreeSet<String>>,
+    /// Whether nothing may be taken away.
+    pub only_adds: bool,
+    /// In a sweep: what its look at the Region did not show of the environment's own, so that it may
+    /// have been made for another of this name. It is not taken away.
+    pub unseen: Option<BTreeSet<String>>,
 }
 
 impl First {
+    /// What a sweep has seen of all VPCs that matter to an environment that is at these subnets.
+    pub fn of_sweep(
+        observed: Observed,
+        subnets: Vec<SubnetId>,
+        place: Result<Place, Failure>,
+    ) -> Self {
+        let (place, unseen) = (Some((subnets, place)), Some(BTreeSet::new()));
+        Self { observed, place, services: None, only_adds: false, unseen }
+    }
+
+    /// Whether something was made for the environment since a sweep looked at the Region.
+    pub fn has_unseen(&self) -> bool {
+        self.unseen.as_ref().is_some_and(|unseen| !unseen.is_empty())
+    }
+
+    /// Takes out of what is looked at what a sweep may not take away: what was not seen, and groups
+    /// that an endpoint still carries which was not seen or is being deleted. Those cannot go yet, and
+    /// the next sweep finds them.
+    pub fn spare(&self, observed: &mut Observed) {
+        let Some(unseen) = &self.unseen else { return };
+        let is_unseen = |endpoint: &Endpoint| unseen.contains(endpoint.id.as_str());
+        let carries: BTreeSet<&GroupId> = observed
+            .endpoints
+            .iter()
+            .filter(|endpoint| is_unseen(endpoint) || endpoint.state.is_deleting())
+            .flat_map(|endpoint| &endpoint.groups)
+            .collect();
+        let stays =
+            |group: &Group| unseen.contains(group.id.as_str()) || carries.contains(&group.id);
+        observed.groups.retain(|group| !stays(group));
+        observed.endpoints.retain(|endpoint| !is_unseen(endpoint));
+    }
+
     /// Where the environment is: as this look showed, if it was at these subnets.
     pub async fn place_of(
         &self,
@@ -48,9 +87,10 @@ impl First {
 
     fn seen_place(&self, spec: &EnvironmentSpec) -> Option<Result<Place, Failure>> {
         let (subnets, place) = self.place.as_ref()?;
+        let wanted = subnets_of(spec, &self.observed);
         // MWAA may name them in another order than the event.
         let same = |one: &[SubnetId], other: &[SubnetId]| one.iter().all(|id| other.contains(id));
-        let is_same = same(subnets, &spec.subnets) && same(&spec.subnets, subnets);
+        let is_same = same(subnets, &wanted) && same(&wanted, subnets);
         (is_same && !subnets.is_empty()).then(|| place.clone())
     }
 }
@@ -91,7 +131,7 @@ pub async fn first(context: &Context<'_>, hint: &EnvironmentSpec) -> Result<Firs
     merge(&mut endpoints, tagged?);
     // Policies are only looked at among the endpoints to SQS.
     let observed = Observed { at, endpoints, is_whole: false, groups: groups? };
-    Ok(First { observed, place, services })
+    Ok(First { observed, place, services, only_adds: false, unseen: None })
 }
 
 fn merge(endpoints: &mut Vec<Endpoint>, more: Vec<Endpoint>) {
@@ -137,10 +177,22 @@ pub async fn whole(
     vpc: Option<&VpcId>,
     first: &First,
 ) -> Result<Observed, Failure> {
+    if first.observed.is_whole {
+        return Ok(first.observed.clone());
+    }
     let mut vpcs = first.observed.own_vpcs(&spec.environment);
     vpcs.extend(vpc.cloned());
+    let (at, endpoints) = endpoints_in(context.ec2, &vpcs).await?;
+    Ok(Observed { at, endpoints, is_whole: true, groups: first.observed.groups.clone() })
+}
+
+/// All endpoints of some VPCs, and when EC2 had told of the first.
+pub async fn endpoints_in(
+    ec2: &Ec2,
+    vpcs: &BTreeSet<VpcId>,
+) -> Result<(Instant, Vec<Endpoint>), Failure> {
     let looks = vpcs.iter().map(|vpc| async {
-        let endpoints = context.ec2.endpoints(vpc).await;
+        let endpoints = ec2.endpoints(vpc).await;
         (Instant::now(), endpoints)
     });
     let mut endpoints = Vec::new();
@@ -149,8 +201,7 @@ pub async fn whole(
         endpoints.extend(of_vpc?);
         at = Some(at.map_or(answered, |at| at.min(answered)));
     }
-    let at = at.unwrap_or_else(Instant::now);
-    Ok(Observed { at, endpoints, is_whole: true, groups: first.observed.groups.clone() })
+    Ok((at.unwrap_or_else(Instant::now), endpoints))
 }
 
 /// Why the settings do not let an environment be served, if they do not.

@@ -13,13 +13,12 @@ use crate::environment::{AccountId, VpcId};
 use crate::event::EnvironmentSpec;
 use crate::plan::decide::{self, Neighbours};
 use crate::plan::execute::Means;
-use crate::plan::proof::{Clear, Course, MwaaSays, Serve, There, judge};
+use crate::plan::proof::{Clear, Course, MwaaSays, Serve, Stale, There, judge};
 use crate::plan::{Plan, Step, Told};
-use crate::report::{Change, Failure, Kind, Outcome, Report, Resource, Tense, Warning};
+use crate::report::{Change, Failure, Kind, Outcome, Report, Tense, Warning};
 use crate::settings::Settings;
-use crate::vpc::{Observed, Vpc};
 use ask::{Asking, Voices, Voucher};
-use look::Admitted;
+use look::{Admitted, First};
 
 /// What work on an environment needs beside the environment.
 #[derive(Clone, Copy, Debug)]
@@ -51,197 +50,187 @@ pub async fn environment(context: &Context<'_>, hint: &EnvironmentSpec) -> Resul
     if let Some(reason) = context.own.and_then(|own| look::refusal(context.settings, own, hint)) {
         return Ok(nothing(hint, Outcome::Refused, reason));
     }
-    let (first, mut says) =
-        tokio::join!(look::first(context, hint), ask::about(context, &hint.environment));
-    let first = first?;
-    let environment = &hint.environment;
-    let voices = Voices::of_one(context, hint, &says);
-    for _ in 0..QUESTIONS {
-        let there = There::of(environment, &first.observed);
-        let course = judge(hint, &says, there, context.now);
-        let purpose = match course {
-            Course::Diagnose(_) => Purpose::Diagnose,
-            _ => Purpose::Do,
-        };
-        let work = match course {
-            Course::Nothing(reason) => return Ok(nothing(hint, Outcome::Ignored, reason)),
-            Course::Clear(course) => clear(context, hint, &course, &first).await?,
-            Course::Serve(course) | Course::Diagnose(course) => {
-                match serve(context, &course, &first, &voices).await? {
-                    Decided::Report(report) => return Ok(*report),
-                    Decided::Plan(plan, vpc) => Work::new(course.spec, purpose, plan, vpc),
-                }
-            }
-        };
-        // What MWAA said before the look may be no longer so. Where it may not be asked, or does not
-        // reply, asking again would change nothing.
-        let by_mwaa = matches!(says, MwaaSays::Says(_) | MwaaSays::NotFound);
-        if by_mwaa && work.plan.takes_away() {
-            let again = ask::about(context, environment).await;
-            if again != says {
-                says = again;
-                continue;
-            }
-        }
-        return finish(context, work, &voices).await;
-    }
-    Err(Failure::new(
-        format!("taking away what {} no longer needs", environment.arn()),
-        "MWAA says something else each time that it is asked",
-        "the next delivery or sweep asks again",
-    ))
+    let voices = Voices::new(context);
+    let (first, says) =
+        tokio::join!(look::first(context, hint), voices.about(context, &hint.environment));
+    voices.know(hint);
+    work(context, hint, says, first?, &voices).await
 }
 
 /// How often work begins anew because MWAA says something else than before the look.
 const QUESTIONS: usize = 3;
 
+/// Decides and does what is to be done for an environment of which MWAA `says` this, and of which this
+/// was seen.
+///
+/// # Errors
+///
+/// A [`Failure`] if it could not be decided.
+pub async fn work(
+    context: &Context<'_>,
+    hint: &EnvironmentSpec,
+    mut says: MwaaSays,
+    mut first: First,
+    voices: &Voices<'_>,
+) -> Result<Report, Failure> {
+    for _ in 0..QUESTIONS {
+        let work = match decide(context, hint, &says, &first, voices).await? {
+            Decided::Report(report) => return Ok(*report),
+            Decided::Work(work) => work,
+        };
+        // What MWAA said before the look may be no longer so. Where it may not be asked, or does not
+        // reply, asking again would change nothing.
+        let by_mwaa = matches!(says, MwaaSays::Says(_) | MwaaSays::NotFound);
+        if by_mwaa && work.plan.takes_away() {
+            let again = ask::about(context, &hint.environment).await;
+            if again != says {
+                says = again;
+                // An event has a next delivery that takes away what still may go; a sweep has a next
+                // sweep.
+                first.only_adds = hint.is_untold();
+                continue;
+            }
+        }
+        return Ok(carry_out(context, &work, voices).await);
+    }
+    Err(Failure::new(
+        format!("taking away what {} no longer needs", hint.environment.arn()),
+        "MWAA says something else each time that it is asked",
+        "the next delivery or sweep asks again",
+    ))
+}
+
+/// What was decided for an environment.
+pub struct Work {
+    spec: EnvironmentSpec,
+    purpose: Purpose,
+    /// What is to be done.
+    pub plan: Plan,
+    /// Where, if that is known.
+    pub vpc: Option<VpcId>,
+}
+
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+enum Purpose {
     /// It is carried out, unless this is a dry run.
     Do,
     /// It only tells what is wrong with an environment whose creation failed.
     Diagnose,
 }
 
-/// What was decided for an environment.
-struct Work {
-    spec: EnvironmentSpec,
-    purpose: Purpose,
-    plan: Plan,
-    vpc: Option<VpcId>,
-    /// Whether it is gone.
-    is_gone: bool,
-    /// Why nothing is taken away, if nothing is: it is not proven that it is gone.
-    unproven: Option<String>,
-}
-
-impl Work {
-    fn new(spec: EnvironmentSpec, purpose: Purpose, plan: Plan, vpc: VpcId) -> Self {
-        Self { spec, purpose, plan, vpc: Some(vpc), is_gone: false, unproven: None }
-    }
-}
-
-/// What came of looking where an environment is to be served.
+/// What came of judging and looking.
 pub enum Decided {
-    /// It is not, for a reason.
+    /// Nothing is to be done, for a reason.
     Report(Box<Report>),
-    /// This is to be done, in this VPC.
-    Plan(Plan, VpcId),
+    /// This is.
+    Work(Box<Work>),
+}
+
+/// Decides what is to be done for an environment of which MWAA `says` this, and of which this was seen.
+///
+/// # Errors
+///
+/// A [`Failure`] if it could not be looked at what the decision needs beside that.
+pub async fn decide(
+    context: &Context<'_>,
+    hint: &EnvironmentSpec,
+    says: &MwaaSays,
+    first: &First,
+    voices: &Voices<'_>,
+) -> Result<Decided, Failure> {
+    let there = There::of(&hint.environment, &first.observed);
+    let (course, purpose) = match judge(hint, says, there, context.now) {
+        Course::Nothing(reason) => return Ok(ignored(hint, reason)),
+        Course::Clear(_) if first.only_adds => {
+            return Ok(ignored(hint, "MWAA says something else than a moment ago"));
+        }
+        Course::Clear(course) => return clear(context, &course, first).await,
+        Course::Serve(course) => (course, Purpose::Do),
+        Course::Diagnose(course) => (course, Purpose::Diagnose),
+    };
+    serve(context, hint, *course, purpose, first, voices).await
+}
+
+fn ignored(spec: &EnvironmentSpec, reason: impl Into<String>) -> Decided {
+    Decided::Report(Box::new(nothing(spec, Outcome::Ignored, reason)))
 }
 
 async fn serve(
     context: &Context<'_>,
-    course: &Serve,
-    first: &look::First,
+    hint: &EnvironmentSpec,
+    mut course: Serve,
+    purpose: Purpose,
+    first: &First,
     voices: &Voices<'_>,
 ) -> Result<Decided, Failure> {
     let spec = &course.spec;
-    let ignored =
-        |reason: String| Ok(Decided::Report(Box::new(nothing(spec, Outcome::Ignored, reason))));
     if spec.customer_managed.is_none()
         && !course.is_waiting
         && !first.observed.owns_anything(&spec.environment)
     {
-        return ignored(
-            "it does not say that its endpoints are the customer's, and nothing here is its"
-                .to_owned(),
-        );
+        return Ok(ignored(
+            spec,
+            "it does not say that its endpoints are the customer's, and nothing here is its",
+        ));
     }
     let place = first.place_of(context, spec).await?;
     let vpc = match look::admitted(context, spec, place) {
         Ok(Admitted::To(vpc)) => vpc,
         Ok(Admitted::Not(report)) => return Ok(Decided::Report(report)),
-        Err(failure) if course.is_waiting => return Err(failure),
+        Err(failure) if course.is_waiting && !hint.is_untold() => return Err(failure),
         // That the function is in the wrong account was said when the environment waited.
-        Err(failure) => return ignored(failure.to_string()),
+        Err(failure) => return Ok(ignored(spec, failure.to_string())),
     };
     let observed = look::around(context, spec, course.is_waiting, &vpc, first).await?;
-    Ok(Decided::Plan(decide_serve(context, course, &vpc, &observed, voices).await, vpc.id))
-}
-
-/// Decides what must be done in `vpc`; asks MWAA of those neighbours whose queues are missing.
-pub async fn decide_serve(
-    context: &Context<'_>,
-    course: &Serve,
-    vpc: &Vpc,
-    observed: &Observed,
-    voices: &Voices<'_>,
-) -> Plan {
+    if first.only_adds || first.has_unseen() {
+        course.stale = Stale::None;
+    }
     let neighbours = if observed.is_whole {
         let organization = context.settings.organization.as_deref();
         let voucher = Voucher::new(voices, &course.spec);
-        voucher.neighbours_in(&vpc.id, observed, organization).await
+        voucher.neighbours_in(&vpc.id, &observed, organization).await
     } else {
         Neighbours::default()
     };
-    decide::serve(course, vpc, observed, neighbours, context.settings, context.now)
+    let plan = decide::serve(&course, &vpc, &observed, neighbours, context.settings, context.now);
+    Ok(Decided::Work(Box::new(Work { spec: course.spec, purpose, plan, vpc: Some(vpc.id) })))
 }
 
-async fn clear(
-    context: &Context<'_>,
-    hint: &EnvironmentSpec,
-    course: &Clear,
-    first: &look::First,
-) -> Result<Work, Failure> {
-    let vpc = match first.place_of(context, hint).await {
+async fn clear(context: &Context<'_>, course: &Clear, first: &First) -> Result<Decided, Failure> {
+    let spec = &course.spec;
+    let vpc = match first.place_of(context, spec).await {
         // What AWS did not answer is asked again; the subnets of an environment that is gone may be
         // gone too.
         Err(failure) if failure.error.is_some() => return Err(failure),
         Err(_) => None,
-        Ok(place) => match look::admitted(context, hint, place) {
+        Ok(place) => match look::admitted(context, spec, place) {
             Ok(Admitted::To(vpc)) => Some(vpc),
             _ => None,
         },
     };
-    let mut observed = look::whole(context, hint, vpc.as_ref().map(|vpc| &vpc.id), first).await?;
+    let mut observed = look::whole(context, spec, vpc.as_ref().map(|vpc| &vpc.id), first).await?;
     // Where the function does not know its account, the VPC's owner is it; and nobody without a VPC.
     let owner = context.own.or(vpc.as_ref().map(|vpc| &vpc.owner));
     observed.groups.retain(|group| owner == Some(&group.owner));
+    first.spare(&mut observed);
     let vpc = vpc.map(|vpc| vpc.id);
     let plan = decide::clear(course, vpc.as_ref(), &observed, context.settings, context.now);
-    Ok(Work {
-        spec: hint.clone(),
-        purpose: Purpose::Do,
-        plan,
-        vpc,
-        is_gone: true,
-        unproven: course.unproven.clone(),
-    })
+    if plan.is_empty() {
+        let report = nothing(
+            spec,
+            Outcome::Unchanged,
+            "nothing is left that was made for it, or what there is was used again after this event",
+        );
+        return Ok(Decided::Report(Box::new(report)));
+    }
+    Ok(Decided::Work(Box::new(Work { spec: spec.clone(), purpose: Purpose::Do, plan, vpc })))
 }
-
-const NOTHING_LEFT: &str =
-    "nothing is left that was made for it, or what there is was used again after this event";
 
 /// Describes what was decided, or does it.
-async fn finish(context: &Context<'_>, work: Work, voices: &Voices<'_>) -> Result<Report, Failure> {
-    let Work { spec, purpose, plan, vpc, is_gone, unproven } = &work;
-    if let Some(why) = unproven.as_ref().filter(|_| plan.takes_away()) {
-        let failure = Failure::new(
-            format!("taking away what was made for {}", spec.environment.arn()),
-            why.as_str(),
-            "the next delivery asks again",
-        );
-        let line = Resource::new(Kind::Endpoint, Change::Failed, "").failed(failure);
-        let told = Told { resources: vec![line], warnings: Vec::new() };
-        return Ok(report(spec, vpc.as_ref(), told, context.dry_run));
-    }
-    if *is_gone && (plan.is_empty() || unproven.is_some()) {
-        return Ok(nothing(spec, Outcome::Unchanged, NOTHING_LEFT));
-    }
-    Ok(carry_out(context, spec, *purpose, vpc.as_ref(), plan, voices).await)
-}
-
-/// Describes a plan, or carries it out.
-pub async fn carry_out(
-    context: &Context<'_>,
-    spec: &EnvironmentSpec,
-    purpose: Purpose,
-    vpc: Option<&VpcId>,
-    plan: &Plan,
-    voices: &Voices<'_>,
-) -> Report {
-    let looked_only = context.dry_run || purpose == Purpose::Diagnose;
+pub async fn carry_out(context: &Context<'_>, work: &Work, voices: &Voices<'_>) -> Report {
+    let Work { spec, purpose, plan, vpc } = work;
+    let looked_only = context.dry_run || *purpose == Purpose::Diagnose;
     let mut told = if looked_only {
         plan.describe()
     } else {
@@ -249,7 +238,7 @@ pub async fn carry_out(
         let means = Means { ec2: context.ec2, vouch, until: context.until };
         plan.execute(means).await
     };
-    if purpose == Purpose::Diagnose {
+    if *purpose == Purpose::Diagnose {
         told.warnings.extend(diagnosis(plan, &told));
     }
     // Tags that MWAA's answers have shown to be wrong.
@@ -261,12 +250,10 @@ pub async fn carry_out(
         match step.correct(context.ec2).await {
             Ok(lines) => told.resources.extend(lines),
             // The neighbour's own delivery, or the sweep, puts it right.
-            Err(failure) => {
-                told.warnings.push(Warning { message: failure.to_string(), remedy: None })
-            }
+            Err(failure) => told.warnings.push(Warning::of(&failure)),
         }
     }
-    report(spec, vpc, told, looked_only)
+    report(spec, vpc.as_ref(), told, looked_only)
 }
 
 /// What is wrong with the endpoints of an environment whose creation failed, as they stand.

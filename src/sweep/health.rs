@@ -1,33 +1,39 @@
 //! What is slow or nearly full in the VPCs that a sweep has looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::look::{Landscape, Seen};
 use super::{SweepReport, VpcHealth};
-use crate::environment::Region;
+use crate::environment::{Region, VpcId};
 use crate::reconcile::Context;
 use crate::report::Warning;
 use crate::settings::DEFAULT_ENDPOINT_QUOTA;
 use crate::sqs_policy::MAX_POLICY_CHARACTERS;
-use crate::vpc::{Kind, State};
+use crate::vpc::State;
 
 /// How long an endpoint may take to become available before it is reported.
 const SLOW_ENDPOINT: TimeDelta = TimeDelta::minutes(30);
 /// The share of a quota from which on it is reported, in percent.
 const NEARLY_FULL: usize = 80;
 
-/// Reports what is slow or nearly full.
+/// Reports what is slow or nearly full in `vpcs`, as the sweep saw them first.
 pub(super) fn health(
     context: &Context<'_>,
     region: &Region,
     landscape: &Landscape,
-    now: DateTime<Utc>,
+    vpcs: &BTreeSet<VpcId>,
     report: &mut SweepReport,
 ) {
+    let now = context.now;
     let quota = context.settings.endpoint_quota.unwrap_or(DEFAULT_ENDPOINT_QUOTA);
-    for (vpc, Seen { endpoints, .. }) in landscape.vpcs() {
+    let none = Seen::default();
+    let is_served =
+        |vpc: &&VpcId| context.settings.vpcs.is_empty() || context.settings.vpcs.contains(vpc);
+    for vpc in vpcs.iter().filter(is_served) {
+        let Seen { endpoints, interfaces } = landscape.vpc(vpc).unwrap_or(&none);
+        let interfaces = *interfaces;
         let slow = endpoints.iter().filter(|endpoint| {
             endpoint.made_for().is_some()
                 && !endpoint.state.is_going()
@@ -46,8 +52,6 @@ pub(super) fn health(
                 "see whether the environment still waits for it; a dead one is replaced while it does",
             ));
         }
-        let interfaces =
-            endpoints.iter().filter(|e| e.kind != Kind::Gateway && !e.state.is_going()).count();
         if interfaces * 100 >= quota * NEARLY_FULL {
             report.warnings.push(Warning::new(
                 format!("{vpc} has {interfaces} of {quota} endpoints"),

@@ -1,172 +1,167 @@
-//! What a sweep looks at: all that is ours, and the VPCs that matter.
+//! What a sweep looks at: all endpoints, subnets and groups of the Region, in a few calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use futures_util::StreamExt;
-use futures_util::stream;
-
-use super::AT_ONCE;
-use crate::aws::Ec2;
-use crate::environment::{Environment, Region, SubnetId, VpcId};
+use crate::environment::{Environment, Region, ServiceName, SubnetId, VpcId};
 use crate::event::EnvironmentSpec;
 use crate::plan::proof::MwaaSays;
 use crate::reconcile::Context;
-use crate::reconcile::look::subnets_of;
+use crate::reconcile::look::{First, Place, endpoints_in, locate, subnets_of};
 use crate::report::Failure;
-use crate::vpc::{Endpoint, Group, Observed, Subnet};
+use crate::vpc::{Endpoint, Group, Kind, Observed, Subnet};
 
-/// The most values of a filter (EC2 API, `Filter`).
-const FILTER_VALUES: usize = 200;
-
-/// The first look: all that is ours. Only what it saw may be taken away.
-pub(super) struct First {
+/// The Region as the sweep saw it first. What it did not show is not taken away.
+pub(super) struct Landscape {
     at: Instant,
-    endpoints: Vec<Endpoint>,
-    groups: Vec<(Environment, Group)>,
+    /// The VPCs that have endpoints.
+    vpcs: BTreeMap<VpcId, Seen>,
+    subnets: BTreeMap<SubnetId, Subnet>,
+    /// The environments of this Region that something was made for which is not deleted, and where.
+    own: BTreeMap<Environment, BTreeSet<VpcId>>,
+    groups: BTreeMap<Environment, Vec<Group>>,
 }
 
-pub(super) async fn first(context: &Context<'_>) -> Result<First, Failure> {
+/// The endpoints of a VPC.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Those that an environment, or its queue, may have to do with.
+    pub(super) endpoints: Vec<Endpoint>,
+    /// How many count against the VPC's quota.
+    pub(super) interfaces: usize,
+}
+
+pub(super) async fn landscape(
+    context: &Context<'_>,
+    region: &Region,
+) -> Result<Landscape, Failure> {
     let ec2 = context.ec2;
-    let (endpoints, groups) =
-        tokio::join!(ec2.tagged_endpoints(None), ec2.own_groups(None, context.own));
-    let mut endpoints = endpoints?;
-    endpoints.retain(|endpoint| endpoint.made_for().is_some());
-    let owned = |group: Group| {
-        let own = context.own.unwrap_or(&group.owner);
-        group.made_for(own).map(|environment| (environment, group.clone()))
+    let (endpoints, subnets, groups) =
+        tokio::join!(ec2.all_endpoints(), ec2.all_subnets(), ec2.own_groups(None, context.own));
+    let mut seen = Landscape {
+        at: Instant::now(),
+        vpcs: BTreeMap::new(),
+        subnets: subnets?.into_iter().map(|subnet| (subnet.id.clone(), subnet)).collect(),
+        own: BTreeMap::new(),
+        groups: BTreeMap::new(),
     };
-    let groups = groups?.into_iter().filter_map(owned).collect();
-    Ok(First { at: Instant::now(), endpoints, groups })
-}
-
-impl First {
-    /// The environments that something was made for and is not deleted.
-    pub(super) fn environments(&self, region: &Region) -> BTreeSet<Environment> {
-        let endpoints = self.endpoints.iter().filter(|endpoint| !endpoint.state.is_going());
-        endpoints
-            .filter_map(|endpoint| endpoint.made_for())
-            .map(|(environment, _)| environment)
-            .chain(self.groups.iter().map(|(environment, _)| environment.clone()))
-            .filter(|environment| environment.region == *region)
-            .collect()
-    }
-
-    /// What was made for one environment.
-    fn of(&self, environment: &Environment) -> Observed {
-        let is_its = |endpoint: &&Endpoint| endpoint.is_of(environment);
-        Observed {
-            at: self.at,
-            endpoints: self.endpoints.iter().filter(is_its).cloned().collect(),
-            is_whole: false,
-            groups: self.groups_of(environment),
+    for endpoint in endpoints? {
+        let vpc = seen.vpcs.entry(endpoint.vpc.clone()).or_default();
+        let is_going = endpoint.state.is_going();
+        vpc.interfaces += usize::from(endpoint.kind != Kind::Gateway && !is_going);
+        if let Some((environment, _)) = endpoint.made_for()
+            && environment.region == *region
+            && !is_going
+        {
+            seen.own.entry(environment).or_default().insert(endpoint.vpc.clone());
+        }
+        let is_mwaas = ServiceName::parse_in(&endpoint.service, region).is_ok();
+        if is_mwaas || endpoint.serves_sqs(region) {
+            vpc.endpoints.push(endpoint);
         }
     }
-
-    fn groups_of(&self, environment: &Environment) -> Vec<Group> {
-        let its = self.groups.iter().filter(|(whose, _)| whose == environment);
-        its.map(|(_, group)| group.clone()).collect()
+    for group in groups? {
+        let made_for = group.made_for(context.own.unwrap_or(&group.owner));
+        let Some(environment) = made_for.filter(|it| it.region == *region) else { continue };
+        seen.own.entry(environment.clone()).or_default().insert(group.vpc.clone());
+        seen.groups.entry(environment).or_default().push(group);
     }
-
-    fn saw(&self, endpoint: &Endpoint) -> bool {
-        self.endpoints.iter().any(|seen| seen.id == endpoint.id)
-    }
-}
-
-/// The endpoints of a VPC, and when EC2 had told them.
-pub(super) struct Seen {
-    at: Instant,
-    pub(super) endpoints: Vec<Endpoint>,
-}
-
-/// The VPCs that matter, and the subnets of environments in them.
-pub(super) struct Landscape {
-    pub(super) subnets: Vec<Subnet>,
-    vpcs: BTreeMap<VpcId, Seen>,
-}
-
-/// Looks at all VPCs in which something of ours is, or should be.
-pub(super) async fn around(
-    context: &Context<'_>,
-    first: &First,
-    said: &BTreeMap<Environment, MwaaSays>,
-) -> Result<Landscape, Failure> {
-    let wanted: BTreeSet<SubnetId> = said
-        .iter()
-        .flat_map(|(environment, says)| match says {
-            MwaaSays::Says(answer) => subnets_of(answer, &first.of(environment)),
-            MwaaSays::NotFound => Vec::new(),
-            MwaaSays::MayNotAsk(_) | MwaaSays::NoReply(_) => {
-                let unknown = EnvironmentSpec::from_tags(environment.clone());
-                subnets_of(&unknown, &first.of(environment))
-            }
-        })
-        .collect();
-    let wanted: Vec<SubnetId> = wanted.into_iter().collect();
-    let mut subnets = Vec::new();
-    for some in wanted.chunks(FILTER_VALUES) {
-        subnets.extend(context.ec2.known_subnets(some).await?);
-    }
-    let ours = first.endpoints.iter().filter(|it| !it.state.is_going()).map(|it| it.vpc.clone());
-    let vpcs: BTreeSet<VpcId> = ours
-        .chain(first.groups.iter().map(|(_, group)| group.vpc.clone()))
-        .chain(
-            subnets
-                .iter()
-                .filter(|subnet| context.own.is_none_or(|own| *own == subnet.owner))
-                .map(|subnet| subnet.vpc.clone()),
-        )
-        .filter(|vpc| context.settings.vpcs.is_empty() || context.settings.vpcs.contains(vpc))
-        .collect();
-    let mut landscape = Landscape { subnets, vpcs: BTreeMap::new() };
-    landscape.look(context.ec2, vpcs.into_iter().collect()).await?;
-    Ok(landscape)
+    Ok(seen)
 }
 
 impl Landscape {
-    async fn look(&mut self, ec2: &Ec2, vpcs: Vec<VpcId>) -> Result<(), Failure> {
-        let looks = stream::iter(vpcs)
-            .map(|vpc| async move {
-                let endpoints = ec2.endpoints(&vpc).await;
-                (vpc, Instant::now(), endpoints)
-            })
-            .buffer_unordered(AT_ONCE)
-            .collect::<Vec<_>>();
-        for (vpc, at, endpoints) in looks.await {
-            self.vpcs.insert(vpc, Seen { at, endpoints: endpoints? });
-        }
-        Ok(())
+    /// The environments that something was made for.
+    pub(super) fn environments(&self) -> impl Iterator<Item = &Environment> {
+        self.own.keys()
     }
 
-    /// Looks again at a VPC in which something was changed; at all if it is not known which.
-    pub(super) async fn look_again(
-        &mut self,
-        ec2: &Ec2,
-        vpc: Option<&VpcId>,
-    ) -> Result<(), Failure> {
-        let vpcs = match vpc {
-            Some(vpc) => vec![vpc.clone()],
-            None => self.vpcs.keys().cloned().collect(),
+    /// Whether anything was made for an environment.
+    pub(super) fn has_anything_of(&self, environment: &Environment) -> bool {
+        self.own.contains_key(environment)
+    }
+
+    /// The VPCs in which something was made for somebody.
+    pub(super) fn own_vpcs(&self) -> impl Iterator<Item = &VpcId> {
+        self.own.values().flatten()
+    }
+
+    /// A VPC's endpoints, if it has any.
+    pub(super) fn vpc(&self, id: &VpcId) -> Option<&Seen> {
+        self.vpcs.get(id)
+    }
+
+    /// What is to be known of an environment of which MWAA `says` this.
+    pub(super) fn of(
+        &self,
+        context: &Context<'_>,
+        environment: &Environment,
+        says: &MwaaSays,
+    ) -> First {
+        let mut vpcs = self.own.get(environment).cloned().unwrap_or_default();
+        let mut observed = self.observed(environment, &vpcs);
+        let untold = EnvironmentSpec::from_tags(environment.clone());
+        let spec = match says {
+            MwaaSays::Says(answer) => answer,
+            _ => &untold,
         };
-        self.look(ec2, vpcs).await
+        let subnets = subnets_of(spec, &observed);
+        let known: Vec<Subnet> =
+            subnets.iter().filter_map(|id| self.subnets.get(id)).cloned().collect();
+        let place = if known.is_empty() {
+            // Its own event says so if that is a mistake.
+            Ok(Place::Elsewhere("EC2 knows none of its subnets here".to_owned()))
+        } else {
+            locate(context.own, spec, &subnets, &known)
+        };
+        if let Ok(Place::Here(vpc)) = &place
+            && vpcs.insert(vpc.id.clone())
+        {
+            observed = self.observed(environment, &vpcs);
+        }
+        First::of_sweep(observed, subnets, place)
     }
 
-    /// What was seen, of what is the environment's own only what the first look saw, too.
-    pub(super) fn of(&self, environment: &Environment, first: &First) -> Observed {
-        let endpoints = self.vpcs.values().flat_map(|seen| &seen.endpoints);
+    fn observed(&self, environment: &Environment, vpcs: &BTreeSet<VpcId>) -> Observed {
+        let seen = vpcs.iter().filter_map(|vpc| self.vpcs.get(vpc));
         Observed {
-            at: self.vpcs.values().map(|seen| seen.at).min().unwrap_or_else(Instant::now),
-            endpoints: endpoints
-                .filter(|endpoint| !endpoint.is_of(environment) || first.saw(endpoint))
-                .cloned()
-                .collect(),
+            at: self.at,
+            endpoints: seen.flat_map(|vpc| vpc.endpoints.iter().cloned()).collect(),
             is_whole: true,
-            groups: first.groups_of(environment),
+            groups: self.groups.get(environment).cloned().unwrap_or_default(),
         }
     }
 
-    /// The VPCs, by their ids.
-    pub(super) fn vpcs(&self) -> impl Iterator<Item = (&VpcId, &Seen)> {
-        self.vpcs.iter()
+    /// The same as it is in these VPCs now, before anything is written.
+    pub(super) async fn again(
+        &self,
+        context: &Context<'_>,
+        environment: &Environment,
+        vpcs: &BTreeSet<VpcId>,
+        mut first: First,
+    ) -> Result<First, Failure> {
+        let ec2 = context.ec2;
+        let (endpoints, groups) =
+            tokio::join!(endpoints_in(ec2, vpcs), ec2.own_groups(Some(environment), context.own));
+        let (at, endpoints) = endpoints?;
+        let observed = Observed { at, endpoints, is_whole: true, groups: groups? };
+        first.unseen = Some(self.unseen(environment, &observed));
+        first.observed = observed;
+        Ok(first)
+    }
+
+    /// What was made for an environment, or was used again, since this was seen.
+    fn unseen(&self, environment: &Environment, now: &Observed) -> BTreeSet<String> {
+        let is_seen = |endpoint: &Endpoint| {
+            let vpc = self.vpcs.get(&endpoint.vpc);
+            vpc.is_some_and(|vpc| vpc.endpoints.iter().any(|seen| seen.id == endpoint.id))
+        };
+        let endpoints = now.own_endpoints(environment).filter(|endpoint| !is_seen(endpoint));
+        let seen = self.groups.get(environment).map_or(&[][..], Vec::as_slice);
+        let groups = now
+            .groups
+            .iter()
+            .filter(|group| !seen.iter().any(|it| (&it.id, &it.tags) == (&group.id, &group.tags)));
+        let groups = groups.map(|group| group.id.to_string());
+        endpoints.map(|endpoint| endpoint.id.to_string()).chain(groups).collect()
     }
 }

@@ -1,29 +1,34 @@
-//! The sweep: what events did not bring. It looks at EC2 first and asks MWAA second, so that what is
-//! made in between is safe: only what that look saw is ever taken away.
+//! The sweep: what events did not bring. It looks at the Region once, and then asks and serves one
+//! environment after the other. Where something is to be written, what matters is looked at again, and
+//! MWAA is asked after that before anything is taken away.
 
 mod ask;
 mod health;
+mod lasting;
 mod look;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
+use tokio::sync::OwnedMutexGuard;
 
-use crate::environment::{Environment, Region, VpcId};
+use crate::environment::{AccountId, Environment, Region, VpcId};
 use crate::event::{EnvironmentSpec, Origin, Status};
-use crate::plan::decide;
-use crate::plan::proof::{Clear, Course, MwaaSays, Serve, Stale, There, judge_untold};
+use crate::plan::proof::MwaaSays;
 use crate::reconcile::ask::Voices;
-use crate::reconcile::look::{Admitted, Place, admitted, locate, subnets_of};
-use crate::reconcile::{Context, Purpose, carry_out, decide_serve, nothing};
-use crate::report::{Change, Failure, Outcome, Report, Warning};
-use crate::vpc::Observed;
-use look::{First, Landscape};
+use crate::reconcile::{self, Context, Decided};
+use crate::report::{Change, Failure, Kind, Outcome, Report, Warning};
+pub use lasting::Lasting;
+use lasting::Problem;
+use look::Landscape;
+use turns::Turns;
 
-/// How many calls are under way at once.
+/// How many environments, or accounts, are asked about at once.
 const AT_ONCE: usize = 4;
 /// How long MWAA waits for endpoints (MWAA user guide, "Managing your own Amazon VPC endpoints").
 const PATIENCE: TimeDelta = TimeDelta::hours(72);
@@ -32,10 +37,15 @@ const PATIENCE: TimeDelta = TimeDelta::hours(72);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SweepReport {
-    /// The environments for which something was done, or could not be, or should be known.
+    /// The environments for which something was done, or could not be, or should be known; those for
+    /// which something failed come first.
     pub environments: Vec<Report>,
     /// How many environments were looked at.
     pub looked_at: usize,
+    /// How many environments had their turn: all that were looked at.
+    pub reached: usize,
+    /// How many environments had none, because time ran out. They have it in a later sweep.
+    pub not_reached: usize,
     /// The VPCs in which something of ours is, or should be.
     pub vpcs: Vec<VpcHealth>,
     /// What somebody should know.
@@ -45,12 +55,20 @@ pub struct SweepReport {
     pub not_asked: BTreeSet<String>,
     /// The environments that could not be looked at, with the reason.
     pub failures: Vec<String>,
-    /// The environment with which the next sweep goes on, if time ran out before the end.
+    /// The environment before which time ran out, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_before: Option<String>,
+    /// How many problems were told in the last day already.
+    pub lasting: usize,
+    /// The problems that an earlier sweep told, and that are no more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<String>,
     /// Whether this is only what would be done.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+    /// The environments, warnings and failures that are not only there still.
+    #[serde(skip)]
+    pub news: BTreeSet<String>,
 }
 
 /// How much of a VPC's quotas is used.
@@ -67,33 +85,8 @@ pub struct VpcHealth {
     pub policy_characters: BTreeMap<String, usize>,
 }
 
-impl SweepReport {
-    /// Whether anything failed, so that the invocation should fail too.
-    pub fn has_failed(&self) -> bool {
-        !self.failures.is_empty()
-            || self.environments.iter().any(|report| report.outcome == Outcome::Failed)
-    }
-}
-
-/// Where the last sweep stopped. It outlives an invocation as long as the process does; a new process
-/// begins at the beginning.
-#[derive(Debug, Default)]
-pub struct Cursor(Mutex<Option<String>>);
-
-impl Cursor {
-    fn take(&self) -> Option<String> {
-        self.0.lock().ok()?.take()
-    }
-
-    fn set(&self, environment: &str) {
-        if let Ok(mut place) = self.0.lock() {
-            *place = Some(environment.to_owned());
-        }
-    }
-}
-
 /// Looks at everything that is ours and at every environment that can be seen, and puts right what is
-/// not. Stops before `deadline`.
+/// not. What fails for one environment keeps no other from its turn. None begins after `deadline`.
 ///
 /// # Errors
 ///
@@ -101,178 +94,270 @@ impl Cursor {
 pub async fn sweep(
     context: &Context<'_>,
     region: &Region,
-    cursor: &Cursor,
+    lasting: &Lasting,
     deadline: Instant,
 ) -> Result<SweepReport, Failure> {
-    let mut report = SweepReport { dry_run: context.dry_run, ..SweepReport::default() };
-    let first = look::first(context).await?;
-    let tagged = first.environments(region);
     let began = Instant::now();
-    let answers_by = began + deadline.saturating_duration_since(began) / 2;
-    let said = ask::all(context, region, &tagged, answers_by, &mut report).await;
-    let voices = Voices::of_all(context.mwaa, said.clone());
-    let mut landscape = look::around(context, &first, &said).await?;
+    let part = |of: u32| began + deadline.saturating_duration_since(began) / 4 * of;
+    let mut report = SweepReport { dry_run: context.dry_run, ..SweepReport::default() };
+    let landscape = look::landscape(context, region).await?;
+    let voices = Voices::new(context);
+    let tagged = landscape.environments().cloned().collect();
+    let found = ask::environments(context, region, tagged, &voices, part(1), &mut report).await;
+    let environments: BTreeSet<String> = found.all.iter().map(Environment::arn).collect();
+    let is_asked = |it: &Environment| !found.silent.contains(&it.account);
+    let is_new = |it: &Environment| !landscape.has_anything_of(it);
+    let mut turns = Turns::new(found.all.iter().cloned(), is_asked, is_new, context.now);
 
-    let start = if context.dry_run { None } else { cursor.take() };
-    let is_before =
-        |environment: &Environment| start.as_ref().is_some_and(|start| environment.arn() < *start);
-    let later = said.iter().skip_while(|(environment, _)| is_before(environment));
-    let order = later.chain(said.iter().take_while(|(environment, _)| is_before(environment)));
-    for (environment, says) in order {
-        // At least one, so that a slow sweep gets on.
-        if report.looked_at > 0 && Instant::now() >= deadline {
-            if !context.dry_run {
-                cursor.set(&environment.arn());
+    let one = One {
+        context,
+        landscape: &landscape,
+        voices: &voices,
+        silent: &found.silent,
+        deadline,
+        busy: &Busy::default(),
+    };
+    let mut served = Vec::new();
+    // What MWAA says of others tells which accounts' queues are its own, so whoever cannot be asked
+    // about comes after those who can.
+    let most_of_it = if turns.has_unasked() { part(3) } else { deadline };
+    one.all(&mut served, most_of_it, || turns.next(Instant::now() < part(2))).await;
+    one.all(&mut served, deadline, || turns.next_unasked()).await;
+    one.all(&mut served, deadline, || turns.next(false)).await;
+
+    report.stopped_before = turns.left().next().map(Environment::arn);
+    report.reached = served.iter().filter(|turn| turn.is_reached()).count();
+    (report.looked_at, report.not_reached) = (report.reached, environments.len() - report.reached);
+    let mut vpcs: BTreeSet<VpcId> = landscape.own_vpcs().cloned().collect();
+    let mut reached = BTreeSet::new();
+    for Turn { environment, came } in served {
+        let arn = environment.arn();
+        match came {
+            Came::Late => {
+                report.stopped_before.get_or_insert(arn);
+                continue;
             }
-            report.stopped_before = Some(environment.arn());
-            break;
-        }
-        report.looked_at += 1;
-        let one = One { context, environment, says, first: &first, voices: &voices };
-        match one.work(&landscape).await {
-            Ok(None) => {}
-            Ok(Some(mut done)) => {
-                if let MwaaSays::Says(answer) = says {
-                    done.warnings.extend(waiting(answer, context.now));
-                }
-                let changed = matches!(done.outcome, Outcome::Changed | Outcome::Failed);
-                let vpc = done.vpc.as_deref().and_then(|vpc| VpcId::parse(vpc).ok());
+            Came::Failed(failure) => report.failures.push(format!("{arn}: {failure}")),
+            Came::Done(done) => {
+                vpcs.extend(done.vpc.as_deref().and_then(|vpc| VpcId::parse(vpc).ok()));
                 let is_right = done.resources.iter().all(|it| it.outcome == Change::Kept);
-                if changed || !done.warnings.is_empty() || !is_right {
-                    report.environments.push(done);
-                }
-                // The next environment's decision must rest on what this one's left behind.
-                if changed
-                    && !context.dry_run
-                    && let Err(failure) = landscape.look_again(context.ec2, vpc.as_ref()).await
-                {
-                    report.failures.push(failure.to_string());
-                    return Ok(report);
+                if !is_right || !done.warnings.is_empty() {
+                    report.environments.push(*done);
                 }
             }
-            Err(failure) => report.failures.push(format!("{}: {failure}", environment.arn())),
         }
+        reached.insert(arn);
     }
-    health::health(context, region, &landscape, context.now, &mut report);
+    let has_failed = |report: &Report| report.outcome != Outcome::Failed;
+    report
+        .environments
+        .sort_by(|a, b| (has_failed(a), &a.environment).cmp(&(has_failed(b), &b.environment)));
+    report.failures.sort();
+    health::health(context, region, &landscape, &vpcs, &mut report);
+    let was_seen = |of: &str| reached.contains(of) || !environments.contains(of);
+    tell(&mut report, lasting, was_seen, context);
     Ok(report)
 }
 
-/// Work on one of the environments of a sweep.
+/// Notes what of a report is news.
+fn tell(
+    report: &mut SweepReport,
+    lasting: &Lasting,
+    was_seen: impl Fn(&str) -> bool,
+    context: &Context<'_>,
+) {
+    // What is told of whom, and under which name it stands in the report.
+    let mut problems: Vec<(Problem, String, String)> = Vec::new();
+    for done in &report.environments {
+        let arn = &done.environment;
+        let bad = done
+            .resources
+            .iter()
+            .filter(|line| matches!(line.outcome, Change::Failed | Change::Blocked));
+        let texts = bad.map(|line| &line.detail);
+        for text in texts.chain(done.warnings.iter().map(|warning| &warning.message)) {
+            problems.push((Problem::new(arn, text), text.clone(), arn.clone()));
+        }
+        if done.outcome == Outcome::Changed || changed_something(done) {
+            report.news.insert(arn.clone());
+        }
+    }
+    for failure in &report.failures {
+        let arn = failure.split(": ").next().unwrap_or_default();
+        problems.push((Problem::new(arn, failure), failure.clone(), failure.clone()));
+    }
+    for Warning { message, .. } in &report.warnings {
+        problems.push((Problem::new("", message), message.clone(), message.clone()));
+    }
+    // A person who asks what would be done is told all, and is not the one who reads the log.
+    if context.dry_run {
+        report.news.extend(problems.into_iter().map(|(_, _, name)| name));
+        return;
+    }
+    let found = problems.iter().map(|(problem, text, _)| (problem.clone(), text.clone())).collect();
+    let news = lasting.hear(found, was_seen, context.now);
+    for (problem, _, name) in problems {
+        if news.new.contains(&problem) {
+            report.news.insert(name);
+        } else {
+            report.lasting += 1;
+        }
+    }
+    report.ended = news
+        .ended
+        .into_iter()
+        .map(|(of, text)| match of.as_str() {
+            "" => text,
+            of if text.starts_with(of) => text,
+            of => format!("{of}: {text}"),
+        })
+        .collect();
+}
+
+/// Whether more was changed than what the tags remember of trying.
+fn changed_something(report: &Report) -> bool {
+    let changed = |it: Change| matches!(it, Change::Created | Change::Updated | Change::Deleted);
+    let mut lines = report.resources.iter().filter(|line| line.kind != Kind::Tags);
+    lines.any(|line| changed(line.outcome))
+}
+
+struct Turn {
+    environment: Environment,
+    came: Came,
+}
+
+impl Turn {
+    fn is_reached(&self) -> bool {
+        !matches!(self.came, Came::Late)
+    }
+}
+
+/// What came of a turn.
+enum Came {
+    /// This.
+    Done(Box<Report>),
+    /// It could not be looked or decided.
+    Failed(Failure),
+    /// Nothing: when others had done with its VPC, it was too late to begin.
+    Late,
+}
+
+/// What serving environments needs.
+#[derive(Clone, Copy)]
 struct One<'a> {
     context: &'a Context<'a>,
-    environment: &'a Environment,
-    says: &'a MwaaSays,
-    first: &'a First,
+    landscape: &'a Landscape,
     voices: &'a Voices<'a>,
+    /// The accounts of which it is told already that they cannot be asked.
+    silent: &'a BTreeSet<AccountId>,
+    deadline: Instant,
+    busy: &'a Busy,
+}
+
+/// The VPCs in which something is being written: one environment at a time, so that the next one's
+/// decision rests on what this one's left behind.
+#[derive(Default)]
+struct Busy(Mutex<BTreeMap<VpcId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Busy {
+    /// Waits until nobody else writes in `vpcs`. All who wait for several do so in the same order.
+    async fn alone_in(&self, vpcs: &BTreeSet<VpcId>) -> Vec<OwnedMutexGuard<()>> {
+        let mut alone = Vec::new();
+        for vpc in vpcs {
+            let vpc = {
+                let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                busy.entry(vpc.clone()).or_default().clone()
+            };
+            alone.push(vpc.lock_owned().await);
+        }
+        alone
+    }
 }
 
 impl One<'_> {
-    /// Does what the event would have asked for that did not come.
-    async fn work(&self, landscape: &Landscape) -> Result<Option<Report>, Failure> {
-        let Self { context, environment, .. } = self;
-        let observed = landscape.of(environment, self.first);
-        let unknown = EnvironmentSpec::from_tags((*environment).clone());
-        let there = There::of(environment, &observed);
-        match judge_untold(&unknown, self.says, there, context.now) {
-            Course::Nothing(_) | Course::Diagnose(_) => Ok(None),
-            Course::Clear(course) => self.clear(&course, observed).await,
-            Course::Serve(course) => self.serve(*course, landscape, &observed).await,
-        }
-    }
-
-    async fn serve(
+    /// Serves the `next` environments, several at once, until there is none or time is over. One has
+    /// its turn in any case, so that slow sweeps get on.
+    async fn all(
         &self,
-        mut course: Serve,
-        landscape: &Landscape,
-        observed: &Observed,
-    ) -> Result<Option<Report>, Failure> {
-        let Self { context, environment, .. } = self;
-        let subnets = subnets_of(&course.spec, observed);
-        if subnets.is_empty() && course.is_waiting {
-            let reason = "MWAA waits for its endpoints, and does not say in which subnets";
-            let mut told = nothing(&course.spec, Outcome::Ignored, reason);
-            told.warnings.push(Warning { message: reason.to_owned(), remedy: None });
-            return Ok(Some(told));
-        }
-        let is_known_customers = course.spec.customer_managed.is_some() || course.is_waiting;
-        if subnets.is_empty() || !is_known_customers && !observed.owns_anything(environment) {
-            return Ok(None);
-        }
-        let place = locate(context.own, &course.spec, &subnets, &landscape.subnets)?;
-        // An environment in somebody else's VPC is somebody else's to serve.
-        if let (Place::Here(vpc), Some(own)) = (&place, context.own)
-            && vpc.owner != *own
-        {
-            return Ok(None);
-        }
-        let Admitted::To(vpc) = admitted(context, &course.spec, place)? else { return Ok(None) };
-        let mut observed = observed.clone();
-        observed.groups.retain(|group| group.owner == vpc.owner);
-        // Something newer was applied since MWAA was asked.
-        if observed.remembered_time(environment) > Some(context.now) {
-            course.stale = Stale::None;
-        }
-        let mut plan = decide_serve(context, &course, &vpc, &observed, self.voices).await;
-        if plan.takes_away() && !self.is_still_so().await {
-            course.stale = Stale::None;
-            plan = decide_serve(context, &course, &vpc, &observed, self.voices).await;
-        }
-        let (spec, vpc) = (&course.spec, Some(&vpc.id));
-        Ok(Some(carry_out(context, spec, Purpose::Do, vpc, &plan, self.voices).await))
+        served: &mut Vec<Turn>,
+        until: Instant,
+        mut next: impl FnMut() -> Option<Environment>,
+    ) {
+        let mut is_first = served.is_empty();
+        let next = std::iter::from_fn(|| {
+            let in_time = std::mem::take(&mut is_first) || Instant::now() < until;
+            in_time.then(&mut next).flatten()
+        });
+        let turns = stream::iter(next).map(|environment| async move {
+            let came = match self.serve(&environment).await {
+                Ok(came) => came,
+                Err(failure) => Came::Failed(failure),
+            };
+            Turn { environment, came }
+        });
+        served.extend(turns.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
     }
 
-    /// Whether MWAA says what it said when the sweep began: that is a while ago. Where it may not be
-    /// asked, or did not reply, it would not say more now.
-    async fn is_still_so(&self) -> bool {
-        match self.says {
-            MwaaSays::Says(_) | MwaaSays::NotFound => {
-                crate::reconcile::ask::ask(self.context.mwaa, self.environment).await == *self.says
+    /// That nothing of an environment is taken away, since MWAA does not say anything of it.
+    fn unanswered(&self, environment: &Environment, says: &MwaaSays) -> Option<Warning> {
+        let (MwaaSays::MayNotAsk(failure) | MwaaSays::NoReply(failure)) = says else { return None };
+        if self.silent.contains(&environment.account) {
+            return None;
+        }
+        let mut warning = Warning::of(failure);
+        warning.message =
+            format!("nothing of {} is taken away: {}", environment.arn(), warning.message);
+        Some(warning)
+    }
+
+    /// Does for an environment what the event would have asked for that did not come.
+    async fn serve(&self, environment: &Environment) -> Result<Came, Failure> {
+        let One { context, landscape, voices, .. } = *self;
+        let untold = EnvironmentSpec::from_tags(environment.clone());
+        let says = voices.about(context, environment).await;
+        let unanswered = self.unanswered(environment, &says);
+        let answer = match &says {
+            MwaaSays::Says(answer) => Some(answer.clone()),
+            _ => None,
+        };
+        let mut first = landscape.of(context, environment, &says);
+        let mut done = match reconcile::decide(context, &untold, &says, &first, voices).await? {
+            Decided::Report(report) => *report,
+            Decided::Work(work) if !work.plan.acts() => {
+                reconcile::carry_out(context, &work, voices).await
             }
-            MwaaSays::MayNotAsk(_) | MwaaSays::NoReply(_) => true,
+            Decided::Work(work) => {
+                let mut vpcs = first.observed.own_vpcs(environment);
+                vpcs.extend(work.vpc);
+                let waited_from = Instant::now();
+                let _alone = self.busy.alone_in(&vpcs).await;
+                // Whoever waited for others begins only in time, as if it was its turn now.
+                if waited_from < self.deadline && Instant::now() >= self.deadline {
+                    return Ok(Came::Late);
+                }
+                if !context.dry_run {
+                    first = landscape.again(context, environment, &vpcs, first).await?;
+                }
+                reconcile::work(context, &untold, says, first, voices).await?
+            }
+        };
+        done.warnings.extend(unanswered);
+        if let Some(answer) = answer.filter(|answer| answer.status == Status::Pending) {
+            // Elsewhere it is somebody else's.
+            done.warnings.extend(done.vpc.as_ref().and_then(|_| waiting(&answer, context.now)));
+            done.warnings.extend(answer.subnets.is_empty().then(|| Warning {
+                message:
+                    "MWAA waits for its endpoints, and does not say in which subnets".to_owned(),
+                remedy: None,
+            }));
         }
-    }
-
-    /// Takes away what was made for an environment that is gone.
-    async fn clear(
-        &self,
-        course: &Clear,
-        mut observed: Observed,
-    ) -> Result<Option<Report>, Failure> {
-        let Self { context, environment, .. } = self;
-        // Where the function does not know its account, only the owners of VPCs would tell.
-        observed.groups.retain(|group| context.own == Some(&group.owner));
-        if !observed.groups.is_empty() {
-            // An environment that was made again meanwhile may use the group again.
-            let now = context.ec2.own_groups(Some(environment), context.own).await?;
-            observed.groups.retain(|group| {
-                now.iter().any(|it| (&it.id, &it.tags) == (&group.id, &group.tags))
-            });
-            // One that an endpoint carries which is being deleted cannot go yet.
-            let deleting: Vec<_> =
-                observed.endpoints.iter().filter(|it| it.state.is_deleting()).collect();
-            observed
-                .groups
-                .retain(|group| !deleting.iter().any(|it| it.groups.contains(&group.id)));
-        }
-        let plan = decide::clear(course, None, &observed, context.settings, context.now);
-        if plan.is_empty() {
-            let reason = "nothing is left that was made for it";
-            return Ok(Some(nothing(&course.spec, Outcome::Unchanged, reason)));
-        }
-        if plan.takes_away() && !self.is_still_so().await {
-            return Ok(None);
-        }
-        let spec = &course.spec;
-        Ok(Some(carry_out(context, spec, Purpose::Do, None, &plan, self.voices).await))
+        Ok(Came::Done(Box::new(done)))
     }
 }
 
 /// How long an environment has been waiting, and how long MWAA still waits.
 fn waiting(answer: &EnvironmentSpec, now: DateTime<Utc>) -> Option<Warning> {
     let Origin::Mwaa { created, updated } = answer.origin else { return None };
-    if answer.status != Status::Pending {
-        return None;
-    }
     let waited = now.signed_duration_since(updated.max(created)?);
     let left = PATIENCE - waited;
     Some(Warning::new(

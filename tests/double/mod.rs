@@ -184,6 +184,9 @@ pub struct World {
     pub page: Option<usize>,
     /// Endpoints that DeleteVpcEndpoints does not delete.
     pub undeletable: BTreeSet<String>,
+    /// Endpoints of which a deletion says so many times that another change is in progress, while it
+    /// deletes others.
+    pub busy_in_deletion: BTreeMap<String, usize>,
     /// The most endpoints of a VPC.
     pub endpoint_quota: Option<usize>,
     /// The most rules of a group.
@@ -1048,7 +1051,14 @@ impl World {
     fn delete_endpoints(&mut self, p: &Parameters) -> Answer {
         let mut unsuccessful = String::new();
         for id in p.list("VpcEndpointId") {
-            let undeletable = self.undeletable.contains(&id);
+            let busy = match self.busy_in_deletion.get_mut(&id) {
+                Some(times) if *times > 0 => {
+                    *times -= 1;
+                    true
+                }
+                _ => false,
+            };
+            let undeletable = busy || self.undeletable.contains(&id);
             match self
                 .endpoints
                 .iter_mut()
@@ -1062,7 +1072,9 @@ impl World {
                     self.deleting.insert(id, calls + self.deletion_takes.unwrap_or(0));
                 }
                 found => {
-                    let code = if found.is_some() {
+                    let code = if busy {
+                        "OperationInProgress"
+                    } else if found.is_some() {
                         "OperationNotPermitted"
                     } else {
                         "InvalidVpcEndpoint.NotFound"

@@ -7,6 +7,7 @@
 mod agreement;
 #[path = "../double/mod.rs"]
 mod double;
+mod estate;
 mod ownership;
 mod rule;
 mod samples;

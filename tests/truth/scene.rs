@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, SecondsFormat, Utc};
 use mwaa_vpc_endpoints::environment::Region;
 use mwaa_vpc_endpoints::handler::{Answer, Clock, Function, Invocation, InvocationError};
+use mwaa_vpc_endpoints::report::Outcome;
 use mwaa_vpc_endpoints::settings::Settings;
-use mwaa_vpc_endpoints::sweep::Cursor;
+use mwaa_vpc_endpoints::sweep::Lasting;
 use serde_json::{Value, json};
 
 use crate::double::{Call, Double, Environment, Fault, OWNER, PARTICIPANT, Says, World, service};
@@ -19,7 +20,7 @@ use crate::double::{Call, Double, Environment, Fault, OWNER, PARTICIPANT, Says, 
 pub const SQS: &str = "com.amazonaws.us-east-1.sqs";
 pub const QUEUE: &str = "arn:aws:sqs:us-east-1:555555555555:airflow-celery-1f2e";
 pub const OTHER_QUEUE: &str = "arn:aws:sqs:us-east-1:555555555555:airflow-celery-2";
-const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:111122223333:function:mwaa-vpc-endpoints";
+pub const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:111122223333:function:mwaa-vpc-endpoints";
 
 /// What somebody else has in the policy of the SQS endpoint.
 pub const FOREIGN: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"Terraform","Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":["arn:aws:sqs:us-east-1:111122223333:other"]}]}"#;
@@ -144,7 +145,7 @@ pub fn named(payload: &Value) -> String {
 
 /// What an invocation came to, as its caller and the log see it.
 pub struct Told {
-    /// Whether it failed, so that it is repeated.
+    /// Whether it failed, so that it is repeated; of a sweep, whether anything in it did.
     pub failed: bool,
     /// The result, or the error's.
     pub report: Value,
@@ -162,11 +163,16 @@ impl fmt::Debug for Told {
 impl Told {
     fn of(answer: Result<Answer, InvocationError>) -> Self {
         let (failed, report, error) = match answer {
+            Ok(Answer::Sweep(report)) => {
+                let bad = report.environments.iter().filter(|it| it.outcome == Outcome::Failed);
+                let errors = bad.flat_map(|it| it.failures()).chain(report.failures.clone());
+                let errors: Vec<String> = errors.collect();
+                (!errors.is_empty(), json!(report), errors.join("; "))
+            }
             Ok(answer) => (false, json!(answer), String::new()),
             Err(error) => {
                 let report = match &error {
                     InvocationError::Actions(report) => json!(report),
-                    InvocationError::Sweep(report) => json!(report),
                     _ => Value::Null,
                 };
                 (true, report, error.to_string())
@@ -251,7 +257,7 @@ impl Scene {
             mwaa: Some(double.mwaa(1)),
             settings: Ok(Settings::read(variable).unwrap()),
             region: Some(Region::parse("us-east-1").unwrap()),
-            cursor: Cursor::default(),
+            lasting: Lasting::default(),
             clock: Clock(clock),
         };
         Self { double, function, now }
@@ -260,6 +266,12 @@ impl Scene {
     /// Sets the function's clock.
     pub fn at(&self, time: &str) -> &Self {
         self.now.store(seconds(time), Ordering::Relaxed);
+        self
+    }
+
+    /// Sets the function's clock to so many minutes after [`NOW`].
+    pub fn at_minute(&self, minutes: i64) -> &Self {
+        self.now.store(seconds(NOW) + minutes * 60, Ordering::Relaxed);
         self
     }
 
@@ -306,7 +318,7 @@ impl Scene {
     /// The same to a function that is told that this is its ARN.
     pub async fn send_as(&self, function_arn: &str, payload: Value) -> (Told, Vec<String>) {
         let deadline = Instant::now() + Duration::from_secs(120);
-        let invocation = Invocation { function_arn, deadline };
+        let invocation = Invocation { function_arn, request_id: "1", deadline };
         let told = Told::of(self.function.handle(payload, invocation).await);
         let violations = std::mem::take(&mut self.world().violations);
         (told, violations)

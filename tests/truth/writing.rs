@@ -442,6 +442,26 @@ async fn a_queue_of_what_is_left_behind_is_nobodys_reason_to_write() {
     }
 }
 
+#[tokio::test]
+async fn of_endpoints_that_go_in_one_call_the_one_that_is_being_changed_is_waited_for() {
+    for (times, fails) in [(1, false), (3, false), (1000, true)] {
+        for payload in [event(&own(), "DELETED", THEN), sweep()] {
+            let scene = Scene::new();
+            scene.serve(&own()).await;
+            scene.is_gone(&own());
+            let busy = scene.the(&own().database);
+            scene.world().busy_in_deletion.insert(busy.clone(), times);
+            let told = scene.send(payload.clone()).await;
+            let at = format!("{times}, {}: {told:?}", named(&payload));
+            assert_eq!(told.failed, fails, "{at}");
+            assert!(scene.alive(&own().webserver).is_empty(), "{at}");
+            assert_eq!(scene.alive(&own().database).is_empty(), !fails, "{at}");
+            let other = told.resources().into_iter().find(|it| it["role"] == "webserver").unwrap();
+            assert_eq!(other["outcome"], "deleted", "{at}");
+        }
+    }
+}
+
 /// Otherwise a parallel delivery puts the queue back.
 #[tokio::test]
 async fn the_mark_comes_before_the_withdrawal() {
