@@ -68,8 +68,9 @@ test: linux tools sam  ## Check everything
 replay: tools  ## Hand environment ENV to the deployed function (DRY_RUN=1: to be told what it would do)
 	@$(TOOLS)/bin/python tools/replay.py
 
-# docs/bench.json and docs/bench.svg are made again. ROUNDS=… says how often everything is measured. AGAINST=… names the
-# bootstrap of another build, with which this one is compared instead.
+# docs/bench.json and docs/bench.svg are made again. ROUNDS=… says how often everything is measured. ESTATE=only measures
+# the sweep of many environments alone. AGAINST=… names the bootstrap of another build, with which this one is compared
+# instead.
 bench: linux build  ## Measure it beside a plain boto3 handler
 	@$(PYTHON) tools/venv.py $(BENCH) tools/requirements-bench.txt
 	@$(BENCH)/bin/python bench/bench.py $(BOOTSTRAP) docs

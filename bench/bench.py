@@ -4,6 +4,8 @@ Both run under the same emulator of the Lambda Runtime API and against the same 
 after the other in each round, so that whatever else the machine does befalls both. The figures are
 printed, and go to `bench.json` and `bench.svg` in FOLDER. ROUNDS=… sets the number of rounds.
 
+ESTATE=only measures the sweep of an estate alone, and writes nothing.
+
 With AGAINST=… the function is measured in turns with another build of it instead, and only what a
 process takes is printed.
 """
@@ -27,11 +29,11 @@ import time
 import botocore
 import chart
 import cloud
+import estate
 import packages
 import report
 import trustme
 import wire
-from cloud import Cloud
 from function import Function
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -42,10 +44,10 @@ EMULATORS = "emulators"
 
 
 class Bench:
-    def __init__(self, binaries, rounds, folder):
+    def __init__(self, binaries, rounds, folder, world=None):
         """`binaries` are the builds of the function to measure, by name."""
         self.binaries, self.rounds, self.folder = binaries, rounds, folder
-        self.cloud = Cloud()
+        self.cloud = world or cloud.Cloud()
         self._numbers = itertools.count()
 
     async def run(self):
@@ -67,6 +69,16 @@ class Bench:
             bursts.append(await self._burst(name, environments, vpcs, at_once))
         _progress("")
         return samples, bursts
+
+    async def estate(self):
+        """What sweeps of many environments take."""
+        await self._serve()
+        measured = await estate.run(self._sweeper, self.cloud, _progress)
+        _progress("")
+        return measured
+
+    def _sweeper(self, variables):
+        return self._function("function", "http", variables)
 
     async def compare(self):
         """What processes of each build take."""
@@ -121,7 +133,7 @@ class Bench:
         self.cloud.reset()
         return self.cloud.environment(1)
 
-    def _function(self, name, scheme):
+    def _function(self, name, scheme, variables=()):
         endpoint = f"{scheme}://127.0.0.1:{self._ports[scheme]}"
         roots = str(self._roots)
         environment = {"AWS_ENDPOINT_URL": endpoint}
@@ -144,6 +156,7 @@ class Bench:
             }
         else:
             command = [sys.executable, "-S", str(HERE / "replay.py"), str(self._recording)]
+        environment |= dict(variables)
         log = self.folder / f"function-{next(self._numbers)}.log"
         return Function(command, environment, log)
 
@@ -307,14 +320,21 @@ def main(binary, folder):
     binaries = {"function": os.path.abspath(binary)}
     if against := os.environ.get("AGAINST"):
         return compare(binaries | {"against": os.path.abspath(against)}, rounds)
-    figures = {"machine": machine()}
+    folder, figures = pathlib.Path(folder), {"machine": machine()}
     gc.disable()  # it is done between measurements
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(binaries, rounds, pathlib.Path(scratch), estate.Estate())
+        swept = _run(bench.estate())
+    if os.environ.get("ESTATE") == "only":
+        print("\n".join(estate.table(swept)))
+        return None
     with tempfile.TemporaryDirectory() as scratch:
         samples, bursts = _run(Bench(binaries, rounds, pathlib.Path(scratch)).run())
     sizes = {"function": packages.binary(binary), "boto3": packages.handler(HERE)}
     figures |= report.figures(rounds, samples, bursts, sizes)
+    figures["estate"] = swept
     print(report.table(figures))
-    folder = pathlib.Path(folder)
+    print("\n".join(["", *estate.table(swept)]))
     (folder / "bench.json").write_text(json.dumps(figures, indent=1) + "\n")
     (folder / "bench.svg").write_text(chart.draw(figures))
 

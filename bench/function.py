@@ -13,7 +13,7 @@ from cloud import ACCOUNT, REGION
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
 PREFIX = "/2018-06-01/runtime"
-PATIENCE = 60  # seconds
+PATIENCE = 130  # seconds
 
 
 @dataclass

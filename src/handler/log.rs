@@ -68,11 +68,12 @@ fn sweep(report: &SweepReport, request_id: &str) {
     let of = |outcome| report.environments.iter().filter(|it| it.outcome == outcome).count();
     let counts = json!({
         "reached": report.reached, "notReached": report.not_reached,
+        "accountsNotListed": report.accounts_not_listed,
         "changed": of(Outcome::Changed), "failed": of(Outcome::Failed) + report.failures.len(),
         "warnings": report.warnings.len(), "lasting": report.lasting, "ended": report.ended.len(),
         "vpcs": report.vpcs.len(), "dryRun": report.dry_run,
     });
-    let level = if report.not_reached > 0 { "WARN" } else { "INFO" };
+    let level = if report.not_reached + report.accounts_not_listed > 0 { "WARN" } else { "INFO" };
     line(level, "sweep", request_id, &[("sweep", counts)]);
 }
 

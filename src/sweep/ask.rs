@@ -1,11 +1,12 @@
 //! Which environments there are: those that something was made for, and those that MWAA lists.
 
-use std::collections::BTreeSet;
-use std::time::Instant;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream;
 
+use super::turns::start;
 use super::{AT_ONCE, SweepReport};
 use crate::aws::mwaa::Unanswered;
 use crate::environment::{AccountId, Environment, Region};
@@ -21,7 +22,11 @@ pub(super) struct Environments {
     pub(super) silent: BTreeSet<AccountId>,
 }
 
-/// Those that something was made for, and all that MWAA lists until `deadline`.
+/// How long an account's list may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Those that something was made for, and all that MWAA lists. No account's list begins after
+/// `deadline`; the clock says with which to begin, so that all have their turn.
 pub(super) async fn environments(
     context: &Context<'_>,
     region: &Region,
@@ -39,13 +44,18 @@ pub(super) async fn environments(
         .chain(context.settings.participants.iter().cloned())
         .chain(context.own.cloned())
         .collect();
-    let mut lists = stream::iter(accounts)
+    let mut accounts: VecDeque<AccountId> = accounts.into_iter().collect();
+    accounts.rotate_left(start(accounts.len(), context.now));
+    let in_time =
+        std::iter::from_fn(|| (Instant::now() < deadline).then(|| accounts.pop_front()).flatten());
+    let mut lists = stream::iter(in_time)
         .map(|account| async move {
-            (tokio::time::timeout_at(deadline.into(), mwaa.names(&account)).await, account)
+            (tokio::time::timeout(PATIENCE, mwaa.names(&account)).await, account)
         })
         .buffer_unordered(AT_ONCE);
     while let Some((names, account)) = lists.next().await {
-        let unanswered = match names.unwrap_or_else(|_| Err(Unanswered::NoReply(out_of_time()))) {
+        let unanswered = match names.unwrap_or_else(|_| Err(Unanswered::NoReply(silence(&account))))
+        {
             Ok(names) => {
                 let listed = names
                     .iter()
@@ -86,13 +96,14 @@ pub(super) async fn environments(
         }
     }
     drop(lists);
+    report.accounts_not_listed = accounts.len();
     found
 }
 
-fn out_of_time() -> Failure {
+fn silence(account: &AccountId) -> Failure {
     Failure {
-        doing: "asking MWAA".to_owned(),
-        why: Some("the sweep's time ran out".to_owned()),
+        doing: format!("asking for the environments of account {account}"),
+        why: Some(format!("no answer within {PATIENCE:?}")),
         error: None,
         remedy: None,
     }

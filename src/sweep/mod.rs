@@ -46,6 +46,9 @@ pub struct SweepReport {
     pub reached: usize,
     /// How many environments had none, because time ran out. They have it in a later sweep.
     pub not_reached: usize,
+    /// How many accounts' environments were not listed, because time ran out: of those accounts only
+    /// the environments that something was made for are known. A later sweep lists them.
+    pub accounts_not_listed: usize,
     /// The VPCs in which something of ours is, or should be.
     pub vpcs: Vec<VpcHealth>,
     /// What somebody should know.

@@ -77,7 +77,7 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Where to begin among so many. Multiples of the golden ratio fall far from each other, whether sweeps
 /// are a minute or fifteen apart: the places of a day are spread, and where a sweep reaches a tenth,
 /// sixteen of them have reached all.
-fn start(among: usize, now: DateTime<Utc>) -> usize {
+pub(super) fn start(among: usize, now: DateTime<Utc>) -> usize {
     let minute = now.timestamp().div_euclid(60).cast_unsigned();
     let place = u128::from(minute.wrapping_mul(GOLDEN)) * among as u128;
     usize::try_from(place >> 64).unwrap_or_default()

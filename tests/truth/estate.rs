@@ -72,6 +72,31 @@ async fn what_has_no_turn_is_counted_and_has_one_in_a_later_sweep() {
     }
 }
 
+/// Otherwise those at the end of the list would never be found.
+#[tokio::test]
+async fn every_account_is_listed_in_some_sweep() {
+    let accounts: Vec<String> = (0..24).map(|n| format!("{}", 210_000_000_000_u64 + n)).collect();
+    let scene = Scene::with(&[
+        ("READER_ROLE", "mwaa-vpc-endpoints-reader-us-east-1"),
+        ("PARTICIPANT_ACCOUNTS", &accounts.join(",")),
+    ]);
+    scene.world().latency_of.insert("ListEnvironments".into(), Duration::from_millis(20));
+    for sweeps in 1.. {
+        assert!(sweeps < 60);
+        scene.at_minute(sweeps * 15);
+        let report = swept_within(&scene, Duration::from_millis(200)).await;
+        assert_eq!(report.warnings, Vec::new());
+        let calls = scene.calls().into_iter().filter(|call| call.action == "ListEnvironments");
+        let listed: BTreeSet<String> =
+            calls.map(|call| call.parameters["Account"].clone()).collect();
+        if accounts.iter().all(|account| listed.contains(account)) {
+            assert!(sweeps > 1, "all had a turn at once, which proves nothing");
+            break;
+        }
+        assert!(report.accounts_not_listed > 0);
+    }
+}
+
 /// MWAA may be waiting for it.
 #[tokio::test]
 async fn environments_without_anything_come_first() {
