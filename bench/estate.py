@@ -32,7 +32,7 @@ GOALS = {"seconds": 45, "memory_mb": 25, "ec2_calls": 10}
 
 
 class Estate(cloud.Cloud):
-    """Environments that have all that they need: one of five is the owner's, the rest participants'."""
+    """Environments that have all that they need: those of one account are the owner's."""
 
     def build(self, environments, accounts, vpcs):
         self.reset(vpcs)

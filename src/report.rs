@@ -66,6 +66,9 @@ pub struct Resource {
     pub service: Option<String>,
     /// What was done and why, for a person.
     pub detail: String,
+    /// How surely a policy keeps the environment from its queue, if it is `blocked`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certainty: Option<Certainty>,
     /// What AWS answered, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<AwsError>,
@@ -115,6 +118,16 @@ pub enum Change {
     Blocked,
     /// It should have been made or changed, and was not.
     Failed,
+}
+
+/// How surely a policy keeps an environment from its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Certainty {
+    /// It may apply: that depends on what is not known of a request, or it cannot be read.
+    Maybe,
+    /// It applies to every request.
+    Surely,
 }
 
 /// Something that a person should know, and what can be done about it.
@@ -248,6 +261,7 @@ impl Resource {
             id: None,
             service: None,
             detail: detail.into(),
+            certainty: None,
             error: None,
             remedy: None,
         }

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::fit::fit;
 use super::{Answer, InvocationError};
-use crate::report::{Change, Outcome, Report, Warning};
+use crate::report::{Certainty, Change, Outcome, Report, Resource, Warning};
 use crate::sweep::SweepReport;
 
 pub(super) fn log(result: &Result<Answer, InvocationError>, request_id: &str) {
@@ -28,7 +28,9 @@ fn environment(report: &Report, request_id: &str) {
     }
     for resource in &report.resources {
         match resource.outcome {
-            Change::Failed | Change::Blocked => error!("{}", resource.sentence()),
+            Change::Failed => error!("{}", resource.sentence()),
+            Change::Blocked if is_sure(resource) => error!("{}", resource.sentence()),
+            Change::Blocked => warn!("{}", resource.sentence()),
             _ => info!("{}", resource.detail),
         }
     }
@@ -38,11 +40,20 @@ fn environment(report: &Report, request_id: &str) {
     line(level(report), "result", request_id, &[("result", fit(json!(report)))]);
 }
 
+/// Whether it is a queue that is surely blocked.
+fn is_sure(resource: &Resource) -> bool {
+    resource.certainty == Some(Certainty::Surely)
+}
+
 fn level(report: &Report) -> &'static str {
-    let bad = |done: Change| matches!(done, Change::Blocked | Change::Failed);
-    if report.outcome == Outcome::Failed || report.resources.iter().any(|line| bad(line.outcome)) {
+    let any = |bad: fn(&Resource) -> bool| report.resources.iter().any(bad);
+    let failed = any(|line| line.outcome == Change::Failed || is_sure(line));
+    if report.outcome == Outcome::Failed || failed {
         "ERROR"
-    } else if !report.warnings.is_empty() || report.outcome == Outcome::Refused {
+    } else if !report.warnings.is_empty()
+        || report.outcome == Outcome::Refused
+        || any(|line| line.outcome == Change::Blocked)
+    {
         "WARN"
     } else {
         "INFO"
@@ -86,4 +97,27 @@ fn line(level: &str, message: &str, request_id: &str, more: &[(&str, Value)]) {
         line[*name] = value.clone();
     }
     println!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Kind;
+
+    #[test]
+    fn only_what_failed_or_is_surely_blocked_is_an_error() {
+        for (outcome, certainty, expected) in [
+            (Change::Kept, None, "INFO"),
+            (Change::Blocked, Some(Certainty::Maybe), "WARN"),
+            (Change::Blocked, Some(Certainty::Surely), "ERROR"),
+            (Change::Failed, None, "ERROR"),
+        ] {
+            let mut report = Report::nothing("e".into(), "AVAILABLE".into(), Outcome::Changed, "");
+            report.resources.push(Resource {
+                certainty,
+                ..Resource::new(Kind::SqsEndpoint, outcome, "it is so")
+            });
+            assert_eq!(level(&report), expected, "{outcome:?} {certainty:?}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::event::{EnvironmentSpec, Origin};
 use crate::report::{Change, Failure, Kind, Resource, Tense, Warning};
 use crate::security_group::{self, GroupStep};
 use crate::settings::{GroupChoice, Settings};
-use crate::sqs_policy::{self, WithdrawStep};
+use crate::sqs_policy::{self, Queues, WithdrawStep};
 use crate::tags::{self, Tags};
 use crate::vpc::{Endpoint, Group, Observed, Rule, Source, Vpc, port};
 
@@ -23,7 +23,7 @@ use crate::vpc::{Endpoint, Group, Observed, Rule, Source, Vpc, port};
 #[derive(Clone, Debug, Default)]
 pub struct Neighbours {
     /// The queues.
-    pub queues: BTreeSet<QueueArn>,
+    pub queues: Queues,
     /// What somebody should know.
     pub warnings: Vec<Warning>,
 }

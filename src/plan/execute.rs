@@ -240,7 +240,7 @@ async fn undo<V>(means: Means<'_, V>, phase: &Phase, applied: &mut [Vec<Applied>
 /// back: a later delivery would find the queue in it, and leave it.
 fn taken_back(step: &PolicyStep, written: &[QueueArn]) -> Option<WithdrawStep> {
     let queues: BTreeSet<QueueArn> =
-        written.iter().filter(|queue| step.own.contains(queue)).cloned().collect();
+        written.iter().filter(|queue| step.own.contains_key(queue)).cloned().collect();
     (!queues.is_empty()).then(|| WithdrawStep {
         endpoint: step.endpoint.clone(),
         service: step.service.clone(),

@@ -16,7 +16,7 @@ use crate::plan::Step;
 use crate::plan::decide::Neighbours;
 use crate::plan::proof::MwaaSays;
 use crate::report::{Failure, Warning};
-use crate::sqs_policy::{self, apply::Vouch};
+use crate::sqs_policy::{self, Facts, Queues, apply::Vouch};
 use crate::tags::{self, Tags};
 use crate::vpc::{Endpoint, Observed};
 
@@ -168,13 +168,19 @@ impl<'a> Voucher<'a> {
         organization: Option<&str>,
     ) -> Neighbours {
         let endpoints: Vec<Endpoint> = observed.endpoints_in(vpc).cloned().collect();
-        let is_missing = |queues: &BTreeSet<QueueArn>| {
+        let is_missing = |queues: &Queues| {
             let policies = endpoints
                 .iter()
                 .filter(|it| it.serves_sqs(&self.environment.region) && !it.requester_managed);
-            policies
-                .flat_map(|it| sqs_policy::missing(it.policy.as_deref(), queues, organization))
-                .collect::<BTreeSet<QueueArn>>()
+            let missing = |it: &Endpoint| {
+                let facts = Facts {
+                    vpc: Some(vpc.clone()),
+                    endpoint: Some(it.id.clone()),
+                    organization: organization.map(str::to_owned),
+                };
+                sqs_policy::missing(it.policy.as_deref(), queues, &facts)
+            };
+            policies.flat_map(missing).collect::<BTreeSet<QueueArn>>()
         };
         let (queues, warnings) = self.neighbours(&endpoints, &is_missing, true).await;
         Neighbours { queues, warnings }
@@ -191,11 +197,15 @@ impl Vouch for Voucher<'_> {
     async fn neighbours(
         &self,
         endpoints: &[Endpoint],
-        is_missing: &(dyn Fn(&BTreeSet<QueueArn>) -> BTreeSet<QueueArn> + Sync),
+        is_missing: &(dyn Fn(&Queues) -> BTreeSet<QueueArn> + Sync),
         may_ask: bool,
-    ) -> (BTreeSet<QueueArn>, Vec<Warning>) {
+    ) -> (Queues, Vec<Warning>) {
         let (remembered, mut warnings) = self.remembered(endpoints);
-        let all = remembered.values().flat_map(|it| it.queues.keys().cloned()).collect();
+        let of = |environment: &Environment, it: &Remembered| -> Queues {
+            let queues = it.queues.keys().cloned();
+            queues.map(|queue| (queue, environment.account.clone())).collect()
+        };
+        let all = remembered.iter().flat_map(|(environment, it)| of(environment, it)).collect();
         let missing = is_missing(&all);
         let lacking: Vec<(&Environment, &Remembered)> = remembered
             .iter()
@@ -204,12 +214,12 @@ impl Vouch for Voucher<'_> {
         let answers = lacking.iter().map(|(it, _)| self.voices.neighbour(it, may_ask));
         let answers = join_all(answers).await;
         let accounts = lock(&self.voices.accounts).clone();
-        let mut queues = BTreeSet::new();
+        let mut queues = Queues::new();
         for ((environment, remembered), says) in lacking.into_iter().zip(answers) {
             match says {
                 Some(MwaaSays::Says(answer)) if !answer.status.is_over() => {
                     let Some(queue) = &answer.queue else { continue };
-                    queues.insert(queue.clone());
+                    queues.insert(queue.clone(), environment.account.clone());
                     let wrong = remembered.queues.iter().filter(|(it, _)| *it != queue);
                     for (other, ids) in wrong {
                         warnings.push(contradicted(environment, other, queue, ids));
@@ -225,7 +235,7 @@ impl Vouch for Voucher<'_> {
                             continue;
                         }
                         if queue.is_named_as_celery_queue() && accounts.contains(&queue.account()) {
-                            queues.insert(queue.clone());
+                            queues.insert(queue.clone(), environment.account.clone());
                         } else {
                             warnings.push(not_believed(environment, queue, ids));
                         }

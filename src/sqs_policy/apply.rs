@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::step::{PolicyAction, PolicyStep, Seen, WithdrawStep, admit_own_first, mentions};
-use super::{Admission, Withdrawal, admit};
+use super::{Admission, Queues, Withdrawal, admit};
 use crate::aws::Ec2;
 use crate::environment::{EndpointId, QueueArn};
 use crate::report::{Change, Failure, Resource, Tense, Warning};
@@ -26,9 +26,9 @@ pub trait Vouch {
     fn neighbours(
         &self,
         endpoints: &[Endpoint],
-        is_missing: &(dyn Fn(&BTreeSet<QueueArn>) -> BTreeSet<QueueArn> + Sync),
+        is_missing: &(dyn Fn(&Queues) -> BTreeSet<QueueArn> + Sync),
         may_ask: bool,
-    ) -> impl Future<Output = (BTreeSet<QueueArn>, Vec<Warning>)> + Send;
+    ) -> impl Future<Output = (Queues, Vec<Warning>)> + Send;
 }
 
 /// What came of letting queues through an SQS endpoint.
@@ -60,8 +60,14 @@ pub async fn allow(
         PolicyAction::Keep => None,
         PolicyAction::Write(_) => Some(step.seen.clone()),
     };
-    let mut change =
-        Allow { step, vouch, endpoints: None, written: BTreeSet::new(), warnings: Vec::new() };
+    let mut change = Allow {
+        step,
+        vouch,
+        endpoints: None,
+        neighbours: step.neighbours.clone(),
+        written: BTreeSet::new(),
+        warnings: Vec::new(),
+    };
     let outcome = write(ec2, &step.endpoint, &mut change, seen, until).await;
     allowed.resource = match outcome {
         Ok(0) => {
@@ -239,6 +245,8 @@ struct Allow<'a, V> {
     vouch: &'a V,
     /// All endpoints of the VPC, once they were looked at.
     endpoints: Option<Vec<Endpoint>>,
+    /// The neighbours' queues that were to be written last.
+    neighbours: Queues,
     written: BTreeSet<QueueArn>,
     warnings: Vec<Warning>,
 }
@@ -261,18 +269,17 @@ impl<V: Vouch + Sync> Rewrite for Allow<'_, V> {
     }
 
     async fn decide(&mut self, seen: &Seen, may_ask: bool) -> Result<Next, Failure> {
-        let PolicyStep { endpoint, own, organization, .. } = self.step;
-        let organization = organization.as_deref();
+        let PolicyStep { endpoint, own, facts, .. } = self.step;
         let policy = seen.policy.as_deref();
         let mut neighbours = self.step.neighbours.clone();
         if let Some(endpoints) = &self.endpoints {
-            let is_missing =
-                |queues: &BTreeSet<QueueArn>| super::missing(policy, queues, organization);
+            let is_missing = |queues: &Queues| super::missing(policy, queues, facts);
             let (more, warnings) = self.vouch.neighbours(endpoints, &is_missing, may_ask).await;
             neighbours = more;
             self.warn(warnings);
         }
-        let answer = admit_own_first(endpoint, policy, own, &neighbours, organization);
+        let answer = admit_own_first(endpoint, policy, own, &neighbours, facts);
+        self.neighbours = neighbours;
         let (admission, warning) = answer.map_err(|problem| self.step.impossible(&problem))?;
         self.warn(warning);
         Ok(match admission {
@@ -286,17 +293,15 @@ impl<V: Vouch + Sync> Rewrite for Allow<'_, V> {
     }
 
     fn is_kept(&self, seen: &Seen) -> bool {
-        let organization = self.step.organization.as_deref();
         // If only the condition was to change, no queue tells whether it did.
-        !self.written.is_empty()
-            && super::missing(seen.policy.as_deref(), &self.written, organization).is_empty()
+        !self.written.is_empty() && self.lost(seen.policy.as_deref()).is_empty()
     }
 
     fn give_up(&mut self, seen: &Seen, why: String, remedy: &str) -> Result<(), Failure> {
-        let PolicyStep { endpoint, own, organization, .. } = self.step;
-        let (policy, organization) = (seen.policy.as_deref(), organization.as_deref());
-        if admit(policy, own, organization) == Ok(Admission::AlreadyAllowed) {
-            let lost = super::missing(policy, &self.written, organization);
+        let PolicyStep { endpoint, own, facts, .. } = self.step;
+        let policy = seen.policy.as_deref();
+        if admit(policy, own, facts) == Ok(Admission::AlreadyAllowed) {
+            let lost = self.lost(policy);
             let lost: Vec<&str> = lost.iter().map(QueueArn::as_str).collect();
             self.warn([Warning::new(
                 format!(
@@ -312,6 +317,14 @@ impl<V: Vouch + Sync> Rewrite for Allow<'_, V> {
 }
 
 impl<V> Allow<'_, V> {
+    /// What was written and is not there.
+    fn lost(&self, policy: Option<&str>) -> BTreeSet<QueueArn> {
+        let known = self.neighbours.iter().chain(&self.step.own);
+        let written = known.filter(|(queue, _)| self.written.contains(*queue));
+        let written = written.map(|(queue, account)| (queue.clone(), account.clone())).collect();
+        super::missing(policy, &written, &self.step.facts)
+    }
+
     fn warn(&mut self, warnings: impl IntoIterator<Item = Warning>) {
         for warning in warnings {
             if !self.warnings.contains(&warning) {

@@ -2,24 +2,29 @@
 //!
 //! Reading is asymmetric on purpose. An Allow counts only where it surely applies, a Deny counts
 //! unless it surely does not. In doubt a queue is added that was not needed, or a block is reported
-//! that is none; never is a queue taken for admitted that is not.
+//! that is none; never is a queue taken for allowed that is not. Whether it is added depends on the
+//! Allows alone: one more changes nothing about a Deny.
 //!
 //! Writing touches one statement, our own (Sid [`SID`]). All others are carried over as the text
 //! they are, so that not even a number's spelling changes.
 
 pub mod apply;
+mod condition;
 mod document;
 mod statement;
 pub mod step;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::json;
 
 pub use step::{PolicyAction, PolicyStep, WithdrawStep};
 
-use crate::environment::{AccountId, QueueArn};
+pub use crate::report::Certainty;
+
+use crate::environment::{AccountId, EndpointId, QueueArn, VpcId};
+use condition::Request;
 use document::{Document, Ours, minified};
 use statement::Statement;
 
@@ -40,6 +45,21 @@ pub const QUEUE_ACTIONS: [&str; 6] = [
     "sqs:ReceiveMessage",
     "sqs:SendMessage",
 ];
+
+/// Queues, each with the account of the environment whose role uses it.
+pub type Queues = BTreeMap<QueueArn, AccountId>;
+
+/// What is known of every request through an SQS endpoint by environments' roles.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The endpoint's VPC.
+    pub vpc: Option<VpcId>,
+    /// The endpoint.
+    pub endpoint: Option<EndpointId>,
+    /// The organization of environments' accounts: the parameter `QueuePrincipalOrgId`, which is also
+    /// the condition that our statement should carry.
+    pub organization: Option<String>,
+}
 
 /// Why a policy cannot be made to admit the queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +106,7 @@ impl Problem {
 /// What must happen for a policy to admit the queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Nothing: every queue is provably allowed, or in our statement already.
+    /// Nothing: every queue is surely allowed, or in our statement already.
     AlreadyAllowed,
     /// This document must replace the policy; `added` are the queues that it adds to our statement.
     Write {
@@ -95,15 +115,6 @@ pub enum Admission {
         /// The queues that our statement did not list before.
         added: BTreeSet<QueueArn>,
     },
-}
-
-/// How surely a Deny keeps an environment from its queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Certainty {
-    /// It applies to some requests, or it cannot be told.
-    Maybe,
-    /// It applies to every request.
-    Surely,
 }
 
 /// A statement that denies an environment some use of its queue.
@@ -116,28 +127,24 @@ pub struct Block {
 }
 
 /// What must happen to `policy` (an absent one allows everything) for it to admit `queues`.
-/// `organization` is the condition that our statement should carry.
 ///
 /// # Errors
 ///
 /// A [`Problem`] if the policy cannot be written; nothing should be written then.
-pub fn admit(
-    policy: Option<&str>,
-    queues: &BTreeSet<QueueArn>,
-    organization: Option<&str>,
-) -> Result<Admission, Problem> {
+pub fn admit(policy: Option<&str>, queues: &Queues, facts: &Facts) -> Result<Admission, Problem> {
     let Some(policy) = present(policy) else { return Ok(Admission::AlreadyAllowed) };
     let document = Document::parse(policy)?;
     let ours = document.our_statement();
-    let (listed, others) = listed_and_others(&document, &ours, organization);
-    if queues.iter().all(|queue| listed.contains(queue) || provably_allowed(&others, queue)) {
+    let organization = facts.organization.as_deref();
+    if missing_from(&document, &ours, queues, facts).is_empty() {
         return Ok(Admission::AlreadyAllowed);
     }
 
     let ours = ours?;
     let before = ours.as_ref().map(|(_, ours)| ours.queues.clone()).unwrap_or_default();
     let real = |queue: &&QueueArn| !queue.is_placeholder();
-    let after: BTreeSet<QueueArn> = before.union(queues).filter(real).cloned().collect();
+    let after: BTreeSet<QueueArn> =
+        before.iter().chain(queues.keys()).filter(real).cloned().collect();
     let text = document.with_our_statement(
         ours.map(|(index, _)| index),
         Some(&our_statement(&after, organization)),
@@ -150,40 +157,32 @@ pub fn admit(
 }
 
 /// Those of `queues` that `policy` does not admit. Of a policy that cannot be read, all.
-pub fn missing(
-    policy: Option<&str>,
-    queues: &BTreeSet<QueueArn>,
-    organization: Option<&str>,
-) -> BTreeSet<QueueArn> {
+pub fn missing(policy: Option<&str>, queues: &Queues, facts: &Facts) -> BTreeSet<QueueArn> {
     let Some(policy) = present(policy) else { return BTreeSet::new() };
-    let Ok(document) = Document::parse(policy) else { return queues.clone() };
-    let ours = document.our_statement();
-    let (listed, others) = listed_and_others(&document, &ours, organization);
-    let is_missing =
-        |queue: &&QueueArn| !listed.contains(*queue) && !provably_allowed(&others, queue);
-    queues.iter().filter(is_missing).cloned().collect()
+    let Ok(document) = Document::parse(policy) else { return queues.keys().cloned().collect() };
+    missing_from(&document, &document.our_statement(), queues, facts)
 }
 
-/// The queues that our own statement lists, and the other statements.
-fn listed_and_others<'a>(
-    document: &'a Document,
+fn missing_from(
+    document: &Document,
     ours: &Result<Option<(usize, Ours)>, Problem>,
-    organization: Option<&str>,
-) -> (BTreeSet<QueueArn>, Vec<&'a Statement>) {
-    let listed = match ours {
-        Ok(Some((_, ours))) if ours.organization.as_deref() == organization => ours.queues.clone(),
-        _ => BTreeSet::new(),
-    };
+    queues: &Queues,
+    facts: &Facts,
+) -> BTreeSet<QueueArn> {
+    let ours = ours.as_ref().ok().and_then(Option::as_ref);
     // Our own statement is judged by what it lists, not by what it allows: if the condition that it
     // should carry has changed, it is written anew.
-    let others = document
-        .statements
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| !matches!(ours, Ok(Some((our_index, _))) if our_index == index))
-        .map(|(_, statement)| statement)
-        .collect();
-    (listed, others)
+    let listed = ours.filter(|(_, ours)| ours.organization == facts.organization);
+    let statements = document.statements.iter().enumerate();
+    let others = statements.filter(|(index, _)| ours.is_none_or(|(place, _)| place != index));
+    let others: Vec<&Statement> = others.map(|(_, statement)| statement).collect();
+    let is_missing = |(queue, account): &(&QueueArn, &AccountId)| {
+        let request = Request { facts, queue, account };
+        let is_listed = listed.is_some_and(|(_, ours)| ours.queues.contains(*queue));
+        let is_allowed = |action: &&str| others.iter().any(|it| it.allows(action, request));
+        !is_listed && !QUEUE_ACTIONS.iter().all(|action| is_allowed(action))
+    };
+    queues.iter().filter(is_missing).map(|(queue, _)| queue.clone()).collect()
 }
 
 /// What must happen for a policy to list queues no longer.
@@ -224,7 +223,12 @@ pub fn withdraw(policy: Option<&str>, queues: &BTreeSet<QueueArn>) -> Result<Wit
 
 /// The statements of `policy` that deny an environment of `account` some use of `queue`. A policy
 /// that cannot be read denies nothing here: [`admit`] reports it.
-pub fn blocks(policy: Option<&str>, queue: &QueueArn, account: &AccountId) -> Vec<Block> {
+pub fn blocks(
+    policy: Option<&str>,
+    queue: &QueueArn,
+    account: &AccountId,
+    facts: &Facts,
+) -> Vec<Block> {
     let Some(document) = present(policy).and_then(|policy| Document::parse(policy).ok()) else {
         return Vec::new();
     };
@@ -234,7 +238,7 @@ pub fn blocks(policy: Option<&str>, queue: &QueueArn, account: &AccountId) -> Ve
         .filter_map(|statement| {
             let certainty = QUEUE_ACTIONS
                 .iter()
-                .filter_map(|action| statement.denies(action, queue, Some(account)))
+                .filter_map(|action| statement.denies(action, Request { facts, queue, account }))
                 .max()?;
             Some(Block { certainty, statement: minified(statement.raw.get()) })
         })
@@ -243,13 +247,6 @@ pub fn blocks(policy: Option<&str>, queue: &QueueArn, account: &AccountId) -> Ve
 
 fn present(policy: Option<&str>) -> Option<&str> {
     policy.filter(|policy| !policy.trim().is_empty())
-}
-
-fn provably_allowed(statements: &[&Statement], queue: &QueueArn) -> bool {
-    QUEUE_ACTIONS.iter().all(|action| {
-        statements.iter().any(|statement| statement.allows(action, queue))
-            && statements.iter().all(|statement| statement.denies(action, queue, None).is_none())
-    })
 }
 
 /// Our statement for `queues`, in the one spelling that is ever written.

@@ -6,9 +6,10 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::condition::Request;
 use super::document::Fields;
 use super::{Certainty, SID};
-use crate::environment::{AccountId, QueueArn};
+use crate::environment::AccountId;
 
 /// One statement: its text, and as much of its meaning as can be told.
 pub(super) struct Statement {
@@ -45,27 +46,22 @@ impl Statement {
         Self { raw, is_under_our_sid, fields }
     }
 
-    /// Whether this statement surely allows `action` on `queue` to everyone.
-    pub(super) fn allows(&self, action: &str, queue: &QueueArn) -> bool {
+    /// Whether this statement surely allows a request for `action`: to everyone, under conditions that
+    /// surely hold for it.
+    pub(super) fn allows(&self, action: &str, request: Request<'_>) -> bool {
         let Some(fields) = &self.fields else { return false };
         fields.get("Effect") == Some(&Value::from("Allow"))
             && fields.keys().all(|key| ELEMENTS.contains(&key.as_str()))
-            && !fields.contains_key("Condition")
+            && request.holds(fields.get("Condition")) == Some(true)
             && !fields.contains_key("NotPrincipal")
             && fields.get("Principal").is_some_and(is_everyone)
             && covers(fields, "Action", "NotAction", &ActionText(action)) == Some(Certainty::Surely)
-            && covers(fields, "Resource", "NotResource", &ResourceText(queue.as_str()))
+            && covers(fields, "Resource", "NotResource", &ResourceText(request.queue.as_str()))
                 == Some(Certainty::Surely)
     }
 
-    /// Whether, and how surely, this statement denies `action` on `queue` to an environment of
-    /// `account` (of any account if it is not given).
-    pub(super) fn denies(
-        &self,
-        action: &str,
-        queue: &QueueArn,
-        account: Option<&AccountId>,
-    ) -> Option<Certainty> {
+    /// Whether, and how surely, this statement denies a request for `action`.
+    pub(super) fn denies(&self, action: &str, request: Request<'_>) -> Option<Certainty> {
         let Some(fields) = &self.fields else { return Some(Certainty::Maybe) };
         match fields.get("Effect").and_then(Value::as_str) {
             Some("Allow") => return None,
@@ -73,12 +69,13 @@ impl Statement {
             _ => return Some(Certainty::Maybe),
         }
         let action = covers(fields, "Action", "NotAction", &ActionText(action))?;
-        let resource = covers(fields, "Resource", "NotResource", &ResourceText(queue.as_str()))?;
-        let principal = names_principal(fields, account)?;
-        let condition = match fields.get("Condition") {
-            None => Certainty::Surely,
-            Some(Value::Object(operators)) if operators.is_empty() => Certainty::Surely,
-            Some(_) => Certainty::Maybe,
+        let queue = ResourceText(request.queue.as_str());
+        let resource = covers(fields, "Resource", "NotResource", &queue)?;
+        let principal = names_principal(fields, request.account)?;
+        let condition = match request.holds(fields.get("Condition")) {
+            Some(true) => Certainty::Surely,
+            None => Certainty::Maybe,
+            Some(false) => return None,
         };
         let grammar = if fields.keys().all(|key| ELEMENTS.contains(&key.as_str())) {
             Certainty::Surely
@@ -117,16 +114,21 @@ struct ResourceText<'a>(&'a str);
 
 impl Target for ResourceText<'_> {
     fn surely_matches(&self, pattern: &str) -> bool {
-        // A wildcard stays within its segment of the ARN, but for one in the last segment, which
-        // may run on over colons (IAM user guide, "IAM JSON policy elements: Resource").
+        // A wildcard surely stays within its segment of the ARN, but for one in the last segment. That
+        // one at another segment's end may run on over colons makes no other match surer. The segment
+        // of the service may hold none (IAM user guide, "IAM JSON policy elements: Resource").
         let segments: Vec<&str> = pattern.splitn(6, ':').collect();
         let targets: Vec<&str> = self.0.splitn(segments.len(), ':').collect();
-        (segments.len() == 6 || segments.last() == Some(&"*"))
+        let of_a_service =
+            pattern == "*" || segments.get(2).is_some_and(|service| !service.contains(['*', '?']));
+        of_a_service
+            && (segments.len() == 6 || segments.last() == Some(&"*"))
             && segments.iter().zip(&targets).all(|(pattern, target)| glob(pattern, target))
     }
 
     fn may_match(&self, pattern: &str) -> bool {
-        // AWS completes an ARN of too few segments with wildcards (same source).
+        // A wildcard may run on over colons, and AWS completes an ARN of too few segments with
+        // wildcards (same source).
         let pattern = variables_as_wildcards(pattern);
         glob(&pattern, self.0) || glob(&format!("{pattern}:*"), self.0)
     }
@@ -179,7 +181,7 @@ fn covers(
 }
 
 /// Whether a Deny names the role of an environment of `account`.
-fn names_principal(fields: &Map<String, Value>, account: Option<&AccountId>) -> Option<Certainty> {
+fn names_principal(fields: &Map<String, Value>, account: &AccountId) -> Option<Certainty> {
     let principal = match (fields.get("Principal"), fields.get("NotPrincipal")) {
         (Some(principal), None) => principal,
         _ => return Some(Certainty::Maybe),
@@ -195,17 +197,15 @@ fn names_principal(fields: &Map<String, Value>, account: Option<&AccountId>) -> 
     // An account as principal stands for everyone in it (IAM user guide, "IAM JSON policy elements:
     // Principal").
     let is_whole_account = |principal: &&str| {
-        account.is_some_and(|account| {
-            *principal == account.as_str()
-                || account_of(principal) == Some(account.as_str()) && principal.ends_with(":root")
-        })
+        *principal == account.as_str()
+            || account_of(principal) == Some(account.as_str()) && principal.ends_with(":root")
     };
     if kinds.get("AWS").and_then(strings).is_some_and(|all| all.iter().any(is_whole_account)) {
         return Some(Certainty::Surely);
     }
-    let elsewhere = kinds.iter().all(|(kind, principals)| match (kind.as_str(), account) {
-        ("Service", _) => true,
-        ("AWS", Some(account)) => strings(principals).is_some_and(|principals| {
+    let elsewhere = kinds.iter().all(|(kind, principals)| match kind.as_str() {
+        "Service" => true,
+        "AWS" => strings(principals).is_some_and(|principals| {
             principals.iter().all(|p| account_of(p).is_some_and(|of| of != account.as_str()))
         }),
         _ => false,
@@ -245,7 +245,7 @@ pub(super) fn strings(value: &Value) -> Option<Vec<&str>> {
 }
 
 /// Whether `text` matches `pattern`, in which `*` stands for any run of characters and `?` for one.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(super) fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);

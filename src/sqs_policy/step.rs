@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::{Admission, Block, Certainty, Problem, SID, Withdrawal, admit, blocks, withdraw};
+use super::{
+    Admission, Block, Certainty, Facts, Problem, Queues, SID, Withdrawal, admit, blocks, withdraw,
+};
 use crate::environment::{EndpointId, Environment, QueueArn, VpcId};
 use crate::report::{Change, Failure, Kind, Resource, Tense, Warning};
 use crate::vpc::Endpoint;
@@ -28,12 +30,12 @@ pub struct PolicyStep {
     pub service: String,
     /// The environment that is being worked for.
     pub environment: Environment,
-    /// The condition that our statement should carry.
-    pub organization: Option<String>,
+    /// What is known of requests through it.
+    pub facts: Facts,
     /// The environment's own queues.
-    pub own: BTreeSet<QueueArn>,
+    pub own: Queues,
     /// Queues of its neighbours that are missing too.
-    pub neighbours: BTreeSet<QueueArn>,
+    pub neighbours: Queues,
     /// The policy.
     pub seen: Seen,
     /// Whether all neighbours are known.
@@ -69,15 +71,15 @@ pub enum PolicyAction {
 pub fn admit_own_first(
     endpoint: &EndpointId,
     policy: Option<&str>,
-    own: &BTreeSet<QueueArn>,
-    neighbours: &BTreeSet<QueueArn>,
-    organization: Option<&str>,
+    own: &Queues,
+    neighbours: &Queues,
+    facts: &Facts,
 ) -> Result<(Admission, Option<Warning>), Problem> {
-    let all = own.union(neighbours).cloned().collect();
-    match admit(policy, &all, organization) {
+    let all = neighbours.iter().chain(own).map(|(it, of)| (it.clone(), of.clone())).collect();
+    match admit(policy, &all, facts) {
         Ok(admission) => Ok((admission, None)),
         Err(problem) => {
-            let admission = admit(policy, own, organization)?;
+            let admission = admit(policy, own, facts)?;
             let warning = Warning::new(
                 format!(
                     "{endpoint} admits the queue, but not all of other environments: {problem}"
@@ -96,17 +98,23 @@ pub fn decide(
     endpoint: &Endpoint,
     environment: &Environment,
     own: BTreeSet<QueueArn>,
-    neighbours: BTreeSet<QueueArn>,
+    neighbours: Queues,
     organization: Option<&str>,
     (at, is_whole): (Instant, bool),
     warnings: &mut Vec<Warning>,
 ) -> PolicyStep {
     let policy = endpoint.policy.as_deref();
+    let facts = Facts {
+        vpc: Some(endpoint.vpc.clone()),
+        endpoint: Some(endpoint.id.clone()),
+        organization: organization.map(str::to_owned),
+    };
+    let own: Queues = own.into_iter().map(|queue| (queue, environment.account.clone())).collect();
     let action = if endpoint.requester_managed {
-        let admits = admit(policy, &own, organization) == Ok(Admission::AlreadyAllowed);
+        let admits = admit(policy, &own, &facts) == Ok(Admission::AlreadyAllowed);
         PolicyAction::RequesterManaged { admits }
     } else {
-        match admit_own_first(&endpoint.id, policy, &own, &neighbours, organization) {
+        match admit_own_first(&endpoint.id, policy, &own, &neighbours, &facts) {
             Ok((admission, warning)) => {
                 warnings.extend(warning);
                 match admission {
@@ -118,13 +126,13 @@ pub fn decide(
         }
     };
     let blocks: Vec<Block> =
-        own.iter().flat_map(|queue| blocks(policy, queue, &environment.account)).collect();
+        own.iter().flat_map(|(queue, account)| blocks(policy, queue, account, &facts)).collect();
     let step = PolicyStep {
         vpc: endpoint.vpc.clone(),
         endpoint: endpoint.id.clone(),
         service: endpoint.service.clone(),
         environment: environment.clone(),
-        organization: organization.map(str::to_owned),
+        facts,
         own,
         neighbours,
         seen: Seen { policy: endpoint.policy.clone(), at },
@@ -164,6 +172,7 @@ impl PolicyStep {
             }
             PolicyAction::RequesterManaged { admits: false } => {
                 resource.outcome = Change::Blocked;
+                resource.certainty = Some(Certainty::Maybe);
                 resource.detail = format!(
                     "{id} is managed by an AWS service, is not modified, and may not admit the queue"
                 );
@@ -208,6 +217,7 @@ impl PolicyStep {
                 self.blocks.iter().map(|block| sentence(block, &self.environment)).collect();
             resource.detail = format!("{}; {}", resource.detail, sentences.join("; "));
             resource.outcome = Change::Blocked;
+            resource.certainty = self.blocks.iter().map(|block| block.certainty).max();
             resource.remedy = Some(BLOCK_REMEDY.to_owned());
         }
         resource
@@ -303,6 +313,7 @@ fn names(queues: &BTreeSet<QueueArn>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::AccountId;
     use crate::sqs_policy::MAX_POLICY_CHARACTERS;
 
     fn queue(name: &str) -> QueueArn {
@@ -313,12 +324,14 @@ mod tests {
     #[test]
     fn if_not_all_queues_fit_the_environments_own_goes_in() {
         let endpoint = EndpointId::parse("vpce-1").unwrap();
-        let neighbours: BTreeSet<QueueArn> =
-            (0..MAX_POLICY_CHARACTERS / 50).map(|n| queue(&n.to_string())).collect();
-        let own = BTreeSet::from([queue("own")]);
-        let answer = admit_own_first(&endpoint, Some("{}"), &own, &neighbours, None).unwrap();
+        let account = || AccountId::parse("111122223333").unwrap();
+        let neighbours: Queues =
+            (0..MAX_POLICY_CHARACTERS / 50).map(|n| (queue(&n.to_string()), account())).collect();
+        let own = Queues::from([(queue("own"), account())]);
+        let facts = Facts::default();
+        let answer = admit_own_first(&endpoint, Some("{}"), &own, &neighbours, &facts).unwrap();
         let (Admission::Write { added, .. }, Some(warning)) = answer else { panic!("{answer:?}") };
-        assert_eq!(added, own);
+        assert_eq!(added, BTreeSet::from([queue("own")]));
         assert!(warning.message.contains("not all of other environments"), "{warning:?}");
     }
 }
