@@ -249,6 +249,8 @@ async fn what_the_sdk_can_retry_does_not_fail_the_invocation() {
         Fault::Refused(503, "RequestLimitExceeded"),
         Fault::Refused(400, "Throttling"),
         Fault::Refused(500, "InternalError"),
+        // The process was frozen after it had signed the request.
+        Fault::Refused(400, "RequestExpired"),
         Fault::TimeoutBefore,
     ] {
         for index in 0..count {
@@ -773,6 +775,75 @@ async fn a_vpc_of_another_owner_is_refused_by_its_account() {
     assert_eq!(double.take_calls(true), Vec::<String>::new());
 }
 
+/// The hash of the ARN of the participant's environment, in the name of its group.
+const HASH: &str = "bb327413";
+
+/// EC2 takes two names that differ only in case for the same, and MWAA does not.
+#[tokio::test]
+async fn names_of_groups_differ_in_more_than_case() {
+    let double = vpc();
+    let mut names = BTreeSet::new();
+    for (index, name) in ["analytics", "Analytics"].into_iter().enumerate() {
+        let mut event = participants();
+        event["detail"]["name"] = json!(name);
+        event["resources"] =
+            json!([format!("arn:aws:airflow:us-east-1:{PARTICIPANT}:environment/{name}")]);
+        for role in ["database", "webserver"] {
+            let its = service(&format!("{role}{index}"));
+            double.world().services.insert(its.clone());
+            event["detail"][format!("{role}VpcEndpointService")] = json!(its);
+        }
+        let report = deliver(&double, &event).await.unwrap();
+        let id = of_kind(&report, Kind::SecurityGroup).id;
+        let world = double.world();
+        let group = world.groups.iter().find(|group| Some(&group.id) == id.as_ref()).unwrap();
+        names.insert(group.name.to_lowercase());
+    }
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+/// EC2 adds all rules of a call or none.
+#[tokio::test]
+async fn of_rules_that_ec2_refuses_together_each_has_its_own_outcome() {
+    let double = vpc();
+    double.world().unknown_groups.insert("sg-9".into());
+    let report = failed_report(deliver(&double, &participants()).await);
+    let failed: Vec<_> =
+        report.resources.iter().filter(|line| line.outcome == Change::Failed).collect();
+    assert!(!failed.is_empty() && failed.iter().all(|line| line.detail.contains("sg-9")));
+    assert!(failed.iter().all(|line| line.remedy.is_some()), "{failed:?}");
+    for role in ["database", "webserver"] {
+        assert_eq!(resource(&report, role).outcome, Change::Created, "{report:?}");
+    }
+    let world = double.world();
+    let rules: Vec<&String> = world.groups.iter().flat_map(|group| group.rules.keys()).collect();
+    assert_eq!(rules, ["tcp/443/210987654321/sg-8", "tcp/5432/210987654321/sg-8"]);
+    drop(world);
+    // Once the group is there, the rest follows.
+    double.world().unknown_groups.clear();
+    let report = deliver(&double, &participants()).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Changed);
+}
+
+/// Whose endpoints are all other people's needs none.
+#[tokio::test]
+async fn no_group_is_made_that_no_endpoint_would_carry() {
+    let double = vpc();
+    for (id, role) in [("vpce-a", "database"), ("vpce-b", "webserver")] {
+        double.world().add_endpoint(id, &service(role), None);
+    }
+    let before = double.world().groups.len();
+    let report = deliver(&double, &participants()).await.unwrap();
+    assert_eq!(double.world().groups.len(), before, "{report:?}");
+    assert!(report.resources.iter().all(|line| line.kind != Kind::SecurityGroup));
+
+    // One that is missing carries it.
+    let double = vpc();
+    double.world().add_endpoint("vpce-a", &service("database"), None);
+    let report = deliver(&double, &participants()).await.unwrap();
+    assert_eq!(of_kind(&report, Kind::SecurityGroup).outcome, Change::Created);
+}
+
 #[tokio::test]
 async fn a_participants_environment_gets_a_group_with_its_rules() {
     let double = vpc();
@@ -782,7 +853,7 @@ async fn a_participants_environment_gets_a_group_with_its_rules() {
     assert_eq!(group.outcome, Change::Created);
     let world = double.world();
     let own = world.groups.iter().find(|g| Some(&g.id) == group.id.as_ref()).unwrap();
-    assert_eq!(own.name, format!("mwaa-{PARTICIPANT}-analytics"));
+    assert_eq!(own.name, format!("mwaa-{PARTICIPANT}-analytics-{HASH}"));
     assert_eq!(own.tags["mwaa-vpc-endpoints/role"], "security-group");
     assert_eq!(own.tags["Name"], own.name);
     let rules: Vec<&str> = own.rules.keys().map(String::as_str).collect();
@@ -859,7 +930,7 @@ async fn a_rule_that_is_there_already_is_an_answer() {
 #[tokio::test]
 async fn a_group_of_that_name_without_our_tags_is_never_adopted() {
     let double = vpc();
-    let name = format!("mwaa-{PARTICIPANT}-analytics");
+    let name = format!("mwaa-{PARTICIPANT}-analytics-{HASH}");
     double.world().add_group("sg-foreign", &name);
     let report = failed_report(deliver(&double, &participants()).await);
     let group = of_kind(&report, Kind::SecurityGroup);
@@ -885,12 +956,17 @@ async fn a_new_group_may_be_unknown_for_a_while() {
 
 #[tokio::test]
 async fn the_rules_quota_is_an_error_with_a_remedy() {
-    let double = vpc();
-    double.world().rule_quota = Some(3);
-    let report = failed_report(deliver(&double, &participants()).await);
-    let group = of_kind(&report, Kind::SecurityGroup);
-    assert!(group.remedy.unwrap().contains("quota"));
-    assert_eq!(double.world().alive(&service("database")).len(), 0);
+    // As many as fit are added, those of the web server's port first.
+    for (quota, databases) in [(3, 1), (2, 0)] {
+        let double = vpc();
+        double.world().rule_quota = Some(quota);
+        let report = failed_report(deliver(&double, &participants()).await);
+        let failed = report.resources.iter().filter(|line| line.kind == Kind::SecurityGroup);
+        let remedies: Vec<_> = failed.filter_map(|line| line.remedy.clone()).collect();
+        assert!(!remedies.is_empty() && remedies.iter().all(|remedy| remedy.contains("quota")));
+        assert_eq!(double.world().alive(&service("database")).len(), databases);
+        assert_eq!(double.world().alive(&service("webserver")).len(), 1);
+    }
 }
 
 #[tokio::test]
@@ -926,9 +1002,9 @@ async fn an_event_from_elsewhere_is_refused_and_changes_nothing() {
         assert!(report.reason.is_some());
         assert_eq!(double.take_calls(true), Vec::<String>::new());
     }
-    let double = vpc();
     let allowed = [("PARTICIPANT_ACCOUNTS", PARTICIPANT), ("VPC_IDS", VPC)];
     for event in [private(), participants()] {
+        let double = vpc();
         assert_eq!(
             deliver_with(&double, &event, &allowed).await.unwrap().outcome,
             Outcome::Changed
@@ -938,12 +1014,12 @@ async fn an_event_from_elsewhere_is_refused_and_changes_nothing() {
 
 #[tokio::test]
 async fn without_an_arn_of_the_function_the_subnets_owner_decides() {
-    let double = vpc();
-    let function = function(&double, 3, Settings::default());
-    for event in [private(), participants()] {
+    for (event, groups) in [(private(), 1), (participants(), 2)] {
+        let double = vpc();
+        let function = function(&double, 3, Settings::default());
         function.handle(event, invocation("function-arn")).await.unwrap();
+        assert_eq!(double.world().groups.len(), groups);
     }
-    assert_eq!(double.world().groups.len(), 2);
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::Builder;
-use aws_sdk_ec2::config::retry::RetryConfig;
+use aws_sdk_ec2::config::interceptors::InterceptorContext;
+use aws_sdk_ec2::config::retry::{ClassifyRetry, RetryAction, RetryConfig};
 use aws_sdk_ec2::error::ProvideErrorMetadata;
 use aws_sdk_ec2::types::{
     IpAddressType, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, Tag,
@@ -14,7 +15,7 @@ use aws_sdk_ec2::types::{
 };
 
 use super::ec2_read::read_endpoint;
-use super::error::{answered, failure, is_unknown_endpoint};
+use super::error::{EXPIRED, answered, failure, is_unknown_endpoint};
 use crate::environment::{EndpointId, Environment, GroupId, ServiceName, SubnetId, VpcId};
 use crate::report::Failure;
 use crate::tags::Tags;
@@ -27,6 +28,23 @@ pub struct Ec2 {
     /// The pause before something that EC2 may not show yet is looked for again. Longer pauses are
     /// multiples of it.
     pub pause: Duration,
+}
+
+/// Lets the SDK sign and send a request again whose signature was too old, which it does not by itself.
+#[derive(Debug)]
+struct Expired;
+
+impl ClassifyRetry for Expired {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let body = context.response().and_then(|response| response.body().bytes());
+        let code = format!("<Code>{EXPIRED}</Code>");
+        let is_expired = body.is_some_and(|body| String::from_utf8_lossy(body).contains(&code));
+        if is_expired { RetryAction::transient_error() } else { RetryAction::NoActionIndicated }
+    }
+
+    fn name(&self) -> &'static str {
+        "expired request"
+    }
 }
 
 /// A security group to make.
@@ -64,7 +82,8 @@ pub struct NewEndpoint<'a> {
 impl Ec2 {
     /// Wraps a client.
     pub fn new(client: Client) -> Self {
-        Self { client, pause: Duration::from_millis(500) }
+        let config = client.config().to_builder().retry_classifier(Expired).build();
+        Self { client: Client::from_conf(config), pause: Duration::from_millis(500) }
     }
 
     /// The pauses before what was refused for a moment is tried again, or what EC2 may tell late is

@@ -19,11 +19,7 @@ impl Failure {
 
     /// Whether EC2 does not know a security group: a new one may be unknown for some seconds.
     pub fn is_unknown_group(&self) -> bool {
-        self.has(&[
-            "InvalidGroup.NotFound",
-            "InvalidSecurityGroupID.NotFound",
-            "InvalidGroupId.NotFound",
-        ])
+        self.error.as_ref().is_some_and(|error| error.is_unknown_group())
     }
 
     /// Whether EC2 does not know an endpoint. Both spellings are documented (EC2 API, "Error codes").
@@ -79,6 +75,8 @@ impl Failure {
             "InternalFailure",
             "ServiceUnavailable",
             "Unavailable",
+            // The process was frozen between signing and sending.
+            EXPIRED,
         ];
         let no_code = self.error.as_ref().is_some_and(|error| error.code.is_none());
         no_code || self.has(BUSY) || self.is_in_progress()
@@ -86,6 +84,13 @@ impl Failure {
 }
 
 impl AwsError {
+    /// Whether EC2 does not know a security group.
+    pub fn is_unknown_group(&self) -> bool {
+        const UNKNOWN: [&str; 3] =
+            ["InvalidGroup.NotFound", "InvalidSecurityGroupID.NotFound", "InvalidGroupId.NotFound"];
+        self.code.as_deref().is_some_and(|code| UNKNOWN.contains(&code))
+    }
+
     /// Whether EC2 does not know the service of an endpoint.
     pub fn is_unknown_service(&self) -> bool {
         self.code.as_deref() == Some("InvalidServiceName")
@@ -93,6 +98,10 @@ impl AwsError {
 }
 
 const UNKNOWN_ENDPOINT: &[&str] = &["InvalidVpcEndpoint.NotFound", "InvalidVpcEndpointId.NotFound"];
+
+/// EC2 takes a request for up to 15 minutes after it was signed (EC2 API, "Error codes"). Lambda may
+/// freeze a process for longer.
+pub(super) const EXPIRED: &str = "RequestExpired";
 
 /// Whether a code says that EC2 does not know an endpoint.
 pub(super) fn is_unknown_endpoint(code: Option<&str>) -> bool {
@@ -250,7 +259,7 @@ fn remedy(call: &str, code: &str) -> Option<String> {
             "the account has as many security groups as its quota allows: delete unused ones, or ask for more \"VPC security groups per Region\" in Service Quotas"
         }
         "SecurityGroupsPerInterfaceLimitExceeded" => {
-            "an interface takes a few groups only: give the environment fewer, or ask for more \"Security groups per network interface\" in Service Quotas"
+            "a network interface takes 5 groups, or up to 16 with a higher quota, and nothing was put on it: give the environment fewer, or ask for more \"Security groups per network interface\" in Service Quotas"
         }
         "InvalidServiceName" => {
             "the service is not there for this account: either the event is stale and the environment is gone, or the function does not run in the account that owns the VPC"
@@ -259,7 +268,13 @@ fn remedy(call: &str, code: &str) -> Option<String> {
             "the endpoint is in another subnet of the same Availability Zone: take that subnet off it"
         }
         "InvalidPolicyDocument" => {
-            "look at the policy that the endpoint has; EC2 refuses it with the queue added"
+            "EC2 refuses the endpoint's policy with the queue added. What it took once it may refuse when it is written again, as its rules became stricter (VPC user guide, \"Control access to VPC endpoints using endpoint policies\"): write the policy as it is once by hand, and correct the statement that EC2 names"
+        }
+        "InsufficientFreeAddressesInSubnet" => {
+            "an endpoint takes an address in each subnet: free some, or give the environment subnets with more room"
+        }
+        "TagPolicyViolation" => {
+            "the organization's tag policy does not admit one of the tags: set EndpointTags to what it asks for, or except the keys mwaa-vpc-endpoints/* from it"
         }
         "InvalidSubnetID.NotFound" | "InvalidSubnetId.NotFound" => {
             "the subnets are gone, or the function does not run in the account and Region of the VPC's owner"

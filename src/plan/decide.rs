@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::proof::{Clear, Serve, Stale};
 use super::recall::{Memory, filled_from_tags, outdated, remembered_queue};
 use super::{Chain, Detach, Detached, EndpointRemoval, Gate, Phase, Plan, Step};
-use crate::endpoints::{self, EndpointAction, Groups, decide::Situation};
+use crate::endpoints::{self, EndpointAction, EndpointStep, Groups, decide::Situation};
 use crate::environment::{Environment, GroupId, QueueArn, Role, ServiceName, VpcId};
 use crate::event::{EnvironmentSpec, Origin};
 use crate::report::{Change, Failure, Kind, Resource, Tense, Warning};
@@ -40,7 +40,7 @@ pub fn serve(
     settings: &Settings,
     now: DateTime<Utc>,
 ) -> Plan {
-    let Serve { memory, is_waiting, .. } = course;
+    let memory = &course.memory;
     let spec = filled_from_tags(course.spec.clone(), vpc, observed);
     let mut plan = provide(course, &spec, vpc, observed, neighbours, settings, now);
     let removal = match &course.stale {
@@ -66,11 +66,8 @@ pub fn serve(
     plan.warnings.extend(contradictions);
     if !retags.is_empty() {
         // The memory of this event comes before what it brings: once a rule is there, an older event
-        // must be known for an older one. While MWAA waits, what is needed is made even if the memory
-        // fails.
-        if !is_waiting {
-            plan.phases[0].gate = Gate::NothingLacks;
-        }
+        // must be known for an older one. If it cannot be written, what is needed is made all the same;
+        // only nothing is taken away.
         let remember = Phase { told_last: true, ..Phase::new(Gate::Always, Chain::each(retags)) };
         plan.phases.insert(0, remember);
     }
@@ -104,16 +101,12 @@ fn provide(
 
     let own_groups: Vec<&Group> = observed.groups_in(&vpc.id).collect();
     let own_group = own_groups.first().copied();
-    let mut first = None;
-    let mut environment = Vec::new();
-    if endpoints::groups(spec, vpc, settings) == Groups::Own {
-        match security_group::decide::decide(spec, vpc, own_group, settings, common.clone()) {
-            Ok(step) => first = Some(step),
-            Err(failure) => {
-                environment.push(Step::impossible(Kind::SecurityGroup, None, failure));
-            }
+    let group = match endpoints::groups(spec, vpc, settings) {
+        Groups::Own => {
+            Some(security_group::decide::decide(spec, vpc, own_group, settings, common.clone()))
         }
-    }
+        Groups::Listed(_) => None,
+    };
     if let [first, others @ ..] = own_groups.as_slice()
         && !others.is_empty()
     {
@@ -136,14 +129,27 @@ fn provide(
         observed,
         settings,
         own_group,
-        has_no_group: first.is_none(),
+        has_no_group: !matches!(group, Some(Ok(_))),
         keeps_dead: course.keeps_dead.as_deref(),
         salt: salt.as_deref(),
     };
-    for service in spec.services() {
-        let step = endpoints::decide(&given, service, &common, &mut warnings);
-        environment.push(Step::Endpoint(step));
-    }
+    let endpoints: Vec<EndpointStep> = spec
+        .services()
+        .into_iter()
+        .map(|service| endpoints::decide(&given, service, &common, &mut warnings))
+        .collect();
+    // Where all endpoints are other people's, none would carry a new group.
+    let is_foreign =
+        |step: &EndpointStep| matches!(step.action, EndpointAction::Keep { ours: false, .. });
+    let nobody_carries = !endpoints.is_empty() && endpoints.iter().all(is_foreign);
+    let group = group.filter(|_| own_group.is_some() || !nobody_carries);
+    let (first, no_group) = match group {
+        Some(Ok(step)) => (Some(step), None),
+        Some(Err(failure)) => (None, Some(failure)),
+        None => (None, None),
+    };
+    let no_group = no_group.map(|why| Step::impossible(Kind::SecurityGroup, None, why));
+    let environment = no_group.into_iter().chain(endpoints.into_iter().map(Step::Endpoint));
     let left_out = spec.left_out(course.is_waiting).into_iter().map(|left_out| {
         let kind = if left_out.role.is_some() { Kind::Endpoint } else { Kind::SqsEndpoint };
         Step::impossible(kind, left_out.role, left_out.failure)
@@ -168,7 +174,9 @@ fn provide(
     if policies.is_empty() {
         policies.push(Step::Told(no_sqs_endpoint(&vpc.id)));
     }
-    let mut chains = vec![Chain { first, then: environment }, left_out];
+    let remembers_groups = course.spec.groups.is_empty();
+    let environment = Chain { first, then: environment.collect(), remembers_groups };
+    let mut chains = vec![environment, left_out];
     chains.extend(Chain::each(policies));
     let may_be_late = !matches!(spec.origin, Origin::Mwaa { .. });
     let phase = Phase { may_be_late, ..Phase::new(Gate::Always, chains) };

@@ -13,9 +13,10 @@ use crate::endpoints::EndpointAction;
 use crate::endpoints::apply::{delete, keep as keep_endpoint, when_free};
 use crate::environment::{GroupId, QueueArn};
 use crate::report::{AwsError, Change, Failure, Resource, Tense, Warning};
-use crate::security_group;
+use crate::security_group::{self, apply::Kept};
 use crate::sqs_policy::apply::{Vouch, Withdrawn, allow, withdraw};
 use crate::sqs_policy::{PolicyStep, WithdrawStep};
+use crate::vpc::port;
 
 /// What carrying plans out needs.
 #[derive(Debug)]
@@ -49,6 +50,17 @@ struct Applied {
 impl Applied {
     fn of(lines: Vec<Resource>) -> Self {
         Self { lines, ..Self::default() }
+    }
+
+    /// A group that is gone, and that only a tag remembers, is nobody's failure.
+    fn forgive_groups(&mut self) {
+        for line in &mut self.lines {
+            if line.error.take_if(|error| error.is_unknown_group()).is_some() {
+                line.outcome = Change::Kept;
+                self.warnings
+                    .push(Warning { message: line.detail.clone(), remedy: line.remedy.take() });
+            }
+        }
     }
 }
 
@@ -84,24 +96,22 @@ impl Plan {
 impl Chain {
     /// What came of each step, the group's first.
     async fn apply<V: Vouch + Sync>(&self, means: Means<'_, V>) -> Vec<Applied> {
-        let (mut applied, mut group) = (Vec::new(), None);
+        let (mut applied, mut group) = (Vec::new(), Kept::default());
         if let Some(step) = &self.first {
-            let (id, resource) = security_group::apply::keep(means.ec2, step).await;
-            group = id;
-            applied.push(Applied::of(vec![resource]));
+            group = security_group::apply::keep(means.ec2, step).await;
+            applied.push(Applied::of(std::mem::take(&mut group.lines)));
         }
-        let then = self.then.iter().map(|step| step.apply(means, group.as_ref()));
+        let then = self.then.iter().map(|step| step.apply(means, &group));
         applied.extend(join_all(then).await);
+        if self.remembers_groups {
+            applied.iter_mut().for_each(Applied::forgive_groups);
+        }
         applied
     }
 }
 
 impl Step {
-    async fn apply<V: Vouch + Sync>(
-        &self,
-        means: Means<'_, V>,
-        group: Option<&GroupId>,
-    ) -> Applied {
+    async fn apply<V: Vouch + Sync>(&self, means: Means<'_, V>, group: &Kept) -> Applied {
         let Means { ec2, vouch, until } = means;
         match self {
             Self::Told(resource) => Applied::of(vec![resource.clone()]),
@@ -110,7 +120,12 @@ impl Step {
                 let holds_up = *holds_up && done.is_err();
                 Applied { holds_up, ..Applied::of(self.told(done)) }
             }
-            Self::Endpoint(step) => Applied::of(vec![keep_endpoint(ec2, step, group, until).await]),
+            Self::Endpoint(step) => {
+                // With at least one rule for it the endpoint is of use.
+                let is_ready = group.ports.contains(&port(step.role));
+                let group = group.id.as_ref().filter(|_| is_ready);
+                Applied::of(vec![keep_endpoint(ec2, step, group, until).await])
+            }
             Self::Policy(step) => {
                 let allowed = allow(ec2, step, vouch, until).await;
                 Applied {

@@ -58,6 +58,8 @@ pub struct Chain {
     pub first: Option<GroupStep>,
     /// The others, side by side.
     pub then: Vec<Step>,
+    /// Whether only tags remember the environment's groups, so that one of them may be gone.
+    pub remembers_groups: bool,
 }
 
 /// One thing to do.
@@ -229,7 +231,7 @@ impl Step {
 impl Chain {
     /// Steps that wait for nothing.
     pub fn of(then: impl IntoIterator<Item = Step>) -> Self {
-        Self { first: None, then: then.into_iter().collect() }
+        Self { then: then.into_iter().collect(), ..Self::default() }
     }
 
     /// Each step for itself.

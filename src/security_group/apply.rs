@@ -1,6 +1,6 @@
 //! Making the environment's group, giving it rules, taking rules off it, deleting it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::GroupStep;
 use crate::aws::Ec2;
@@ -8,41 +8,67 @@ use crate::aws::ec2::NewGroup;
 use crate::environment::{Environment, GroupId};
 use crate::report::{Change, Failure, Kind, Resource, Tense, Warning};
 use crate::tags;
-use crate::vpc::Rule;
+use crate::vpc::{Group, Rule};
 
 /// How often something that EC2 may not show yet is looked for.
 const TRIES: usize = 4;
 
-/// Sees to it that the environment's group is there with its rules: its id, if it is ready, and what
-/// is told of it.
-pub async fn keep(ec2: &Ec2, step: &GroupStep) -> (Option<GroupId>, Resource) {
-    let mut resource = step.line(Tense::Did);
-    let mut missing = step.missing.clone();
-    let id = match &step.existing {
-        Some(id) => id.clone(),
-        None => match make(ec2, step).await {
-            Ok((id, None)) => id,
-            // Another delivery was faster.
-            Ok((id, Some(lacks))) => {
-                missing = lacks;
-                let found = GroupStep { existing: Some(id.clone()), missing, ..step.clone() };
-                resource = found.line(Tense::Did);
-                missing = found.missing;
-                id
-            }
-            Err(failure) => return (None, resource.failed(failure)),
-        },
-    };
-    resource.id = Some(id.to_string());
-    match authorize(ec2, &id, missing, &step.environment).await {
-        Ok(()) => (Some(id), resource),
-        Err(failure) => (None, resource.failed(failure)),
-    }
+/// What came of seeing to a group.
+#[derive(Default)]
+pub struct Kept {
+    /// The group, if it is there.
+    pub id: Option<GroupId>,
+    /// The ports to which it has a rule.
+    pub ports: BTreeSet<u16>,
+    /// What is told of it: of the group, and of each rule that could not be added.
+    pub lines: Vec<Resource>,
 }
 
-/// Makes the group, or finds the one that an earlier delivery made: its id, and of a found one the
-/// rules that it lacks.
-async fn make(ec2: &Ec2, step: &GroupStep) -> Result<(GroupId, Option<BTreeSet<Rule>>), Failure> {
+/// Sees to it that the environment's group is there with its rules.
+pub async fn keep(ec2: &Ec2, step: &GroupStep) -> Kept {
+    let mut step = step.clone();
+    let mut is_made = false;
+    let id = match &step.existing {
+        Some(id) => id.clone(),
+        None => match make(ec2, &step).await {
+            Ok((id, None)) => {
+                is_made = true;
+                id
+            }
+            // Another delivery was faster.
+            Ok((id, Some(found))) => {
+                step.missing.retain(|rule| !found.rules.contains_key(rule));
+                (step.existing, step.ports) = (Some(id.clone()), found.ports());
+                id
+            }
+            Err(failure) => {
+                let lines = vec![step.line(Tense::Did).failed(failure)];
+                return Kept { lines, ..Kept::default() };
+            }
+        },
+    };
+    let refused = authorize(ec2, &id, &step.missing, &step.environment).await;
+    let wanted = std::mem::take(&mut step.missing);
+    step.missing = wanted.into_iter().filter(|rule| !refused.contains_key(rule)).collect();
+    let mut lines = Vec::new();
+    if is_made || refused.is_empty() || !step.missing.is_empty() {
+        lines.push(step.line(Tense::Did).with_id(&id));
+    }
+    let mut told: Vec<&Failure> = Vec::new();
+    for failure in refused.values() {
+        // What EC2 said of all rules at once is told once.
+        if !told.contains(&failure) {
+            told.push(failure);
+            let line = Resource::new(Kind::SecurityGroup, Change::Failed, "").with_id(&id);
+            lines.push(line.failed(failure.clone()));
+        }
+    }
+    step.ports.extend(step.missing.iter().map(|rule| rule.port));
+    Kept { id: Some(id), ports: step.ports, lines }
+}
+
+/// Makes the group, or finds the one that an earlier delivery made.
+async fn make(ec2: &Ec2, step: &GroupStep) -> Result<(GroupId, Option<Group>), Failure> {
     let group = NewGroup {
         vpc: &step.vpc,
         name: &step.name,
@@ -62,9 +88,7 @@ async fn make(ec2: &Ec2, step: &GroupStep) -> Result<(GroupId, Option<BTreeSet<R
             continue;
         };
         if group.made_for(&step.owner).as_ref() == Some(&step.environment) {
-            let lacks = |rule: &&Rule| !group.rules.contains_key(rule);
-            let missing = step.missing.iter().filter(lacks).cloned().collect();
-            return Ok((group.id, Some(missing)));
+            return Ok((group.id.clone(), Some(group)));
         }
         return Err(Failure {
             why: Some(format!("{} has this name and is not this function's", group.id)),
@@ -81,31 +105,34 @@ async fn make(ec2: &Ec2, step: &GroupStep) -> Result<(GroupId, Option<BTreeSet<R
     Err(failure)
 }
 
-/// Adds the rules that are missing. A rule that is there already is an answer, not a failure.
+/// Adds the rules that are missing, and returns those that could not be added, with the reason. A rule
+/// that is there already is an answer, not a failure.
 async fn authorize(
     ec2: &Ec2,
     group: &GroupId,
-    missing: BTreeSet<Rule>,
+    missing: &BTreeSet<Rule>,
     environment: &Environment,
-) -> Result<(), Failure> {
+) -> BTreeMap<Rule, Failure> {
     if missing.is_empty() {
-        return Ok(());
+        return BTreeMap::new();
     }
-    let call = |rules: BTreeSet<Rule>| async move {
-        known_group(ec2, || ec2.authorize(group, &rules, environment)).await
-    };
-    match call(missing.clone()).await {
-        Err(failure) if failure.is_duplicate_rule() => {}
-        answer => return answer,
+    let all = known_group(ec2, || ec2.authorize(group, missing, environment)).await;
+    let Err(failure) = all else { return BTreeMap::new() };
+    if failure.code().is_none() || failure.may_pass() || failure.is_denied() {
+        return missing.iter().map(|rule| (rule.clone(), failure.clone())).collect();
     }
-    // EC2 adds none of a call's rules if one is there already: add them one by one.
+    // EC2 adds none of a call's rules if one is wrong, or there already: they are added one by one.
+    let mut refused = BTreeMap::new();
     for rule in missing {
-        match call(BTreeSet::from([rule])).await {
-            Err(failure) if failure.is_duplicate_rule() => {}
-            answer => answer?,
+        let one = BTreeSet::from([rule.clone()]);
+        match ec2.authorize(group, &one, environment).await {
+            Err(failure) if !failure.is_duplicate_rule() => {
+                drop(refused.insert(rule.clone(), failure))
+            }
+            _ => {}
         }
     }
-    Ok(())
+    refused
 }
 
 /// Calls again, a few times, while EC2 does not know a group that may have been made just now.

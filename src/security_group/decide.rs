@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use sha2::{Digest, Sha256};
+
 use super::listed;
 use crate::environment::{AccountId, Environment, GroupId, Role, VpcId};
 use crate::event::EnvironmentSpec;
@@ -29,12 +31,17 @@ pub struct GroupStep {
     pub tags: Tags,
     /// The rules that it lacks.
     pub missing: BTreeSet<Rule>,
+    /// The ports to which it has a rule already.
+    pub ports: BTreeSet<u16>,
 }
 
-/// The group's name: the participant's account and the environment are in it, so that it is unique
-/// in a VPC. It must not begin with `sg-` (EC2 API, `CreateSecurityGroup`).
+/// The group's name: the participant's account and the environment are in it, and a hash of its ARN,
+/// since EC2 takes two names that differ only in case for the same, and MWAA does not. It must not
+/// begin with `sg-` (EC2 API, `CreateSecurityGroup`).
 pub fn name(environment: &Environment) -> String {
-    format!("mwaa-{}-{}", environment.account, environment.name())
+    let hash = Sha256::digest(environment.arn());
+    let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("mwaa-{}-{}-{hash}", environment.account, environment.name())
 }
 
 /// The rules that the environment's group must have: from each of the environment's groups to each
@@ -93,6 +100,7 @@ pub fn decide(
         name,
         tags,
         missing,
+        ports: existing.map(Group::ports).unwrap_or_default(),
     })
 }
 

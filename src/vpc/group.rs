@@ -1,6 +1,6 @@
 //! A security group as EC2 shows it, and whose it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::rule::Rule;
 use crate::environment::{AccountId, Environment, GroupId, VpcId};
@@ -23,6 +23,11 @@ pub struct Group {
 }
 
 impl Group {
+    /// The ports to which it has a rule.
+    pub fn ports(&self) -> BTreeSet<u16> {
+        self.rules.keys().map(|rule| rule.port).collect()
+    }
+
     /// The environment that it was made for, if this function made it in account `own`.
     pub fn made_for(&self, own: &AccountId) -> Option<Environment> {
         let has_role = self.tags.get(tags::ROLE).is_some_and(|role| role == tags::SECURITY_GROUP);

@@ -180,6 +180,8 @@ pub struct World {
     pub busy: BTreeMap<String, usize>,
     /// How many calls do not know a new group.
     pub group_lag: usize,
+    /// Groups that EC2 does not know, so that no rule may name them.
+    pub unknown_groups: BTreeSet<String>,
     /// The results on a page.
     pub page: Option<usize>,
     /// Endpoints that DeleteVpcEndpoints does not delete.
@@ -1120,6 +1122,12 @@ impl World {
         self.check_groups(VPC, [&id])?;
         let quota = self.rule_quota.unwrap_or(60);
         let rules = rules(p)?;
+        let source = |rule: &str| rule.rsplit('/').next().unwrap_or_default().to_owned();
+        if let Some((rule, _)) =
+            rules.iter().find(|(rule, _)| self.unknown_groups.contains(&source(rule)))
+        {
+            return refuse("InvalidGroup.NotFound", format!("{} does not exist", source(rule)));
+        }
         let group = self.groups.iter_mut().find(|group| group.id == id).unwrap();
         if rules.iter().any(|(rule, _)| group.rules.contains_key(rule)) {
             return refuse("InvalidPermission.Duplicate", "the specified rule already exists");

@@ -323,3 +323,20 @@ async fn whoever_cannot_be_asked_about_has_a_turn_too_and_knows_the_others_queue
         assert!(scene.listed().contains(OTHER_QUEUE), "{n}: {report:?}");
     }
 }
+
+/// It is nobody's failure, and would be one for ever.
+#[tokio::test]
+async fn a_group_that_is_gone_is_a_warning_where_only_a_tag_remembers_it() {
+    let scene = Scene::new();
+    scene.serve(&shared()).await;
+    for group in &mut scene.world().groups {
+        group.rules.clear();
+    }
+    scene.world().unknown_groups.insert("sg-9".into());
+    scene.says(&shared(), [DENIED, DENIED, DENIED, DENIED]);
+    let told = scene.send(sweep()).await.ok();
+    assert!(told.warns(&["sg-9", "InvalidGroup.NotFound"]), "{told:?}");
+    // Where MWAA names it, somebody must know.
+    scene.is(&shared());
+    assert!(scene.send(sweep()).await.failed);
+}
