@@ -113,6 +113,18 @@ impl Ec2 {
         Ok(())
     }
 
+    /// Takes rules off a group by their ids.
+    pub async fn revoke_by_id(&self, group: &GroupId, ids: Vec<String>) -> Result<(), Failure> {
+        let what = format!("taking rules off security group {group} ({})", ids.join(", "));
+        let call = self
+            .client
+            .revoke_security_group_ingress()
+            .group_id(group.as_str())
+            .set_security_group_rule_ids(Some(ids));
+        call.send().await.map_err(|e| failure("RevokeSecurityGroupIngress", &what, &e))?;
+        Ok(())
+    }
+
     /// Deletes a group. One that is not there any more counts as deleted.
     pub async fn delete_group(&self, group: &GroupId) -> Result<(), Failure> {
         let answer = self.client.delete_security_group().group_id(group.as_str()).send().await;

@@ -1,7 +1,8 @@
 //! What EC2 shows: each method is one call, or all pages of one.
 
 use aws_sdk_ec2::types::{
-    self as ec2, Filter, IpPermission, SecurityGroup, VpcEndpoint, VpcEndpointType,
+    self as ec2, Filter, IpPermission, SecurityGroup, SecurityGroupRule, VpcEndpoint,
+    VpcEndpointType,
 };
 use chrono::DateTime;
 
@@ -14,7 +15,8 @@ use crate::report::Failure;
 use crate::tags;
 use crate::vpc::{Endpoint, Group, Kind, Rule, Source, State, Subnet};
 
-/// The most results that EC2 puts on one page (EC2 API, `DescribeVpcEndpoints.MaxResults`).
+/// The most results that EC2 puts on one page (EC2 API, `DescribeVpcEndpoints.MaxResults`). Pages are
+/// asked for one by one here: the SDK's paginators take several times the code.
 const PAGE: i32 = 1000;
 
 impl Ec2 {
@@ -45,15 +47,19 @@ impl Ec2 {
 
     /// All subnets of the Region that this account sees.
     pub async fn all_subnets(&self) -> Result<Vec<Subnet>, Failure> {
-        let mut pages = self.client.describe_subnets().into_paginator().page_size(PAGE).send();
         let what = "looking at the Region's subnets";
         let mut subnets = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| failure("DescribeSubnets", what, &e))?;
+        let mut next = None;
+        loop {
+            let call = self.client.describe_subnets().max_results(PAGE).set_next_token(next);
+            let page = call.send().await.map_err(|e| failure("DescribeSubnets", what, &e))?;
             // One that cannot be read is nobody's place.
             subnets.extend(page.subnets().iter().filter_map(|it| read_subnet(it, what).ok()));
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(subnets);
+            }
         }
-        Ok(subnets)
     }
 
     /// All endpoints of the Region, in whatever VPC and state.
@@ -88,21 +94,19 @@ impl Ec2 {
     }
 
     async fn endpoints_by(&self, filters: Vec<Filter>) -> Result<Vec<Endpoint>, Failure> {
-        let mut pages = self
-            .client
-            .describe_vpc_endpoints()
-            .set_filters(Some(filters))
-            .into_paginator()
-            .page_size(PAGE)
-            .send();
         let mut endpoints = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| {
+        let mut next = None;
+        loop {
+            let call = self.client.describe_vpc_endpoints().set_filters(Some(filters.clone()));
+            let page = call.max_results(PAGE).set_next_token(next).send().await.map_err(|e| {
                 failure("DescribeVpcEndpoints", "looking at the VPC's endpoints", &e)
             })?;
             endpoints.extend(page.vpc_endpoints().iter().filter_map(read_endpoint));
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(endpoints);
+            }
         }
-        Ok(endpoints)
     }
 
     /// An endpoint as EC2 tells it now; none if it is not there any more.
@@ -143,25 +147,54 @@ impl Ec2 {
         Ok(self.groups_by(filters, Some(own)).await?.into_iter().next())
     }
 
+    /// The ids of the inbound rules of `group` that are `rule` but for the account of the group that it
+    /// names: EC2 does not tell it of a group that is gone, of another VPC.
+    pub async fn rule_ids(
+        &self,
+        group: &GroupId,
+        rule: &Rule,
+        description: &str,
+    ) -> Result<Vec<String>, Failure> {
+        let Source::Group(_, named) = &rule.source else { return Ok(Vec::new()) };
+        let what = format!("looking for rules of security group {group}");
+        // A group has 1,000 rules at most (VPC user guide, "Amazon VPC quotas").
+        let call = self
+            .client
+            .describe_security_group_rules()
+            .filters(filter("group-id", group.as_str()))
+            .max_results(PAGE);
+        let answer = call.send().await;
+        let answer = answer.map_err(|e| failure("DescribeSecurityGroupRules", &what, &e))?;
+        let is_it = |it: &&SecurityGroupRule| {
+            let port = Some(i32::from(rule.port));
+            let of = it.referenced_group_info().and_then(|group| group.group_id());
+            it.is_egress() == Some(false)
+                && (it.from_port(), it.to_port()) == (port, port)
+                && of == Some(named.as_str())
+                && it.description() == Some(description)
+        };
+        let found = answer.security_group_rules().iter().filter(is_it);
+        Ok(found.filter_map(|rule| rule.security_group_rule_id().map(str::to_owned)).collect())
+    }
+
     async fn groups_by(
         &self,
         mut filters: Vec<Filter>,
         own: Option<&AccountId>,
     ) -> Result<Vec<Group>, Failure> {
         filters.extend(own.map(|own| filter("owner-id", own.as_str())));
-        let mut pages = self
-            .client
-            .describe_security_groups()
-            .set_filters(Some(filters))
-            .into_paginator()
-            .page_size(PAGE)
-            .send();
         let mut groups = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| {
+        let mut next = None;
+        loop {
+            let call = self.client.describe_security_groups().set_filters(Some(filters.clone()));
+            let page = call.max_results(PAGE).set_next_token(next).send().await.map_err(|e| {
                 failure("DescribeSecurityGroups", "looking for the environment's group", &e)
             })?;
             groups.extend(page.security_groups().iter().filter_map(read_group));
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                break;
+            }
         }
         groups.retain(|group| own.is_none_or(|own| group.owner == *own));
         Ok(groups)
@@ -207,7 +240,7 @@ pub(super) fn read_endpoint(endpoint: &VpcEndpoint) -> Option<Endpoint> {
         state: State::parse(endpoint.state().map_or("", |state| state.as_str())),
         kind: match endpoint.vpc_endpoint_type() {
             Some(VpcEndpointType::Interface) => Kind::Interface,
-            Some(VpcEndpointType::Gateway) => Kind::Gateway,
+            Some(VpcEndpointType::GatewayLoadBalancer) => Kind::LoadBalancer,
             _ => Kind::Other,
         },
         subnets: endpoint.subnet_ids().iter().filter_map(|id| SubnetId::parse(id).ok()).collect(),

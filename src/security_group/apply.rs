@@ -153,21 +153,30 @@ where
 }
 
 /// Takes rules off a group. One that is not there any more is an answer, not a failure; but EC2 then
-/// takes none of a call's rules off.
+/// takes none of a call's rules off. Where a rule names a group that is gone, of another VPC, EC2 knows
+/// the rule by its id only.
 pub async fn revoke(
     ec2: &Ec2,
     group: &GroupId,
     rules: &BTreeSet<Rule>,
     environment: &Environment,
 ) -> Result<(), Failure> {
+    let is_unknown = |failure: &Failure| failure.is_unknown_rule() || failure.is_unknown_group();
     match ec2.revoke(group, rules, environment).await {
-        Err(failure) if failure.is_unknown_rule() => {}
+        Err(failure) if is_unknown(&failure) => {}
         answer => return answer,
     }
     for rule in rules {
         match ec2.revoke(group, &BTreeSet::from([rule.clone()]), environment).await {
-            Err(failure) if failure.is_unknown_rule() => {}
-            answer => answer?,
+            Err(failure) if is_unknown(&failure) => {}
+            answer => {
+                answer?;
+                continue;
+            }
+        }
+        let ids = ec2.rule_ids(group, rule, &rule.description(environment)).await?;
+        if !ids.is_empty() {
+            ec2.revoke_by_id(group, ids).await?;
         }
     }
     Ok(())

@@ -48,7 +48,7 @@ pub(super) async fn landscape(
     for endpoint in endpoints? {
         let vpc = seen.vpcs.entry(endpoint.vpc.clone()).or_default();
         let is_going = endpoint.state.is_going();
-        vpc.interfaces += usize::from(endpoint.kind != Kind::Gateway && !is_going);
+        vpc.interfaces += usize::from(endpoint.kind != Kind::Other && !is_going);
         if let Some((environment, _)) = endpoint.made_for()
             && environment.region == *region
             && !is_going

@@ -151,10 +151,11 @@ pub async fn sweep(
         }
         reached.insert(arn);
     }
-    let has_failed = |report: &Report| report.outcome != Outcome::Failed;
+    // False comes before true.
+    let is_fine = |report: &Report| report.outcome != Outcome::Failed;
     report
         .environments
-        .sort_by(|a, b| (has_failed(a), &a.environment).cmp(&(has_failed(b), &b.environment)));
+        .sort_by(|a, b| (is_fine(a), &a.environment).cmp(&(is_fine(b), &b.environment)));
     report.failures.sort();
     health::health(context, region, &landscape, &vpcs, &mut report);
     let was_seen = |of: &str| reached.contains(of) || !environments.contains(of);

@@ -42,9 +42,10 @@ pub struct Endpoint {
 pub enum Kind {
     /// It has interfaces in subnets.
     Interface,
-    /// It is in route tables, and counts against another quota.
-    Gateway,
-    /// Any other.
+    /// It leads to Gateway Load Balancers, and counts against the quota of interface endpoints, too.
+    LoadBalancer,
+    /// Any other, of which each has a quota of its own: to resources and service networks, and those in
+    /// route tables (VPC user guide, "Amazon VPC quotas").
     Other,
 }
 
@@ -170,7 +171,7 @@ mod tests {
         assert_eq!((made.0.arn().as_str(), made.1), (ARN, Role::Database));
         let elsewhere = SERVICE.replace("us-east-1", "us-west-2");
         for foreign in [
-            endpoint(Kind::Gateway, SERVICE, &both),
+            endpoint(Kind::LoadBalancer, SERVICE, &both),
             endpoint(Kind::Other, SERVICE, &both),
             endpoint(Kind::Interface, "com.amazonaws.us-east-1.sqs", &both),
             endpoint(Kind::Interface, &elsewhere, &both),

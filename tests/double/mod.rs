@@ -618,7 +618,12 @@ impl Group {
                 let source = if let Some((user, group)) =
                     source.split_once('/').filter(|(_, group)| group.starts_with("sg-"))
                 {
-                    format!("<groups><item><userId>{user}</userId><groupId>{group}</groupId>{description}</item></groups>")
+                    // Of a group of another VPC that is gone, EC2 does not tell the account.
+                    let user = match user {
+                        "gone" => String::new(),
+                        user => format!("<userId>{user}</userId>"),
+                    };
+                    format!("<groups><item>{user}<groupId>{group}</groupId>{description}</item></groups>")
                 } else if source.starts_with("pl-") {
                     format!("<prefixListIds><item><prefixListId>{source}</prefixListId>{description}</item></prefixListIds>")
                 } else if source.contains(':') {
@@ -696,7 +701,11 @@ impl World {
             "DeleteVpcEndpoints" => self.delete_endpoints(&p),
             "CreateSecurityGroup" => self.create_group(&p),
             "AuthorizeSecurityGroupIngress" => self.authorize(&p),
-            "RevokeSecurityGroupIngress" => self.revoke(&p),
+            "RevokeSecurityGroupIngress" if p.list("SecurityGroupRuleId").is_empty() => {
+                self.revoke(&p)
+            }
+            "RevokeSecurityGroupIngress" => self.revoke_by_id(&p),
+            "DescribeSecurityGroupRules" => self.describe_rules(&p),
             "DeleteSecurityGroup" => self.delete_group(&p),
             "CreateTags" => self.create_tags(&p),
             other => refuse("InvalidAction", format!("{other} is not an action of this double")),
@@ -1122,11 +1131,9 @@ impl World {
         self.check_groups(VPC, [&id])?;
         let quota = self.rule_quota.unwrap_or(60);
         let rules = rules(p)?;
-        let source = |rule: &str| rule.rsplit('/').next().unwrap_or_default().to_owned();
-        if let Some((rule, _)) =
-            rules.iter().find(|(rule, _)| self.unknown_groups.contains(&source(rule)))
-        {
-            return refuse("InvalidGroup.NotFound", format!("{} does not exist", source(rule)));
+        let sources = rules.iter().map(|(rule, _)| source_of(rule));
+        if let Some(source) = { sources }.find(|source| self.unknown_groups.contains(source)) {
+            return refuse("InvalidGroup.NotFound", format!("{source} does not exist"));
         }
         let group = self.groups.iter_mut().find(|group| group.id == id).unwrap();
         if rules.iter().any(|(rule, _)| group.rules.contains_key(rule)) {
@@ -1139,12 +1146,52 @@ impl World {
         Ok("<return>true</return>".into())
     }
 
+    /// Each rule's id is its text, without slashes.
+    fn describe_rules(&mut self, p: &Parameters) -> Answer {
+        let filters = p.filters()?;
+        let mut items = String::new();
+        for group in &self.groups {
+            if !passes(&filters, &group.tags, &[("group-id", group.id.as_str())])? {
+                continue;
+            }
+            for (rule, description) in &group.rules {
+                let (port, source) = (rule.split('/').nth(1).unwrap(), source_of(rule));
+                let id = rule.replace('/', "-");
+                let _ = write!(
+                    items,
+                    "<item><securityGroupRuleId>sgr-{id}</securityGroupRuleId><groupId>{}</groupId><isEgress>false</isEgress><ipProtocol>tcp</ipProtocol><fromPort>{port}</fromPort><toPort>{port}</toPort><referencedGroupInfo><groupId>{source}</groupId></referencedGroupInfo><description>{description}</description></item>",
+                    group.id
+                );
+            }
+        }
+        Ok(format!("<securityGroupRuleSet>{items}</securityGroupRuleSet>"))
+    }
+
+    fn revoke_by_id(&mut self, p: &Parameters) -> Answer {
+        let id = p.need("GroupId")?;
+        self.check_groups(VPC, [&id])?;
+        for rule in p.list("SecurityGroupRuleId") {
+            let group = self.groups.iter().find(|group| group.id == id).unwrap().clone();
+            let text =
+                group.rules.keys().find(|it| format!("sgr-{}", it.replace('/', "-")) == rule);
+            let Some(text) = text else {
+                return refuse("InvalidSecurityGroupRuleId.NotFound", rule);
+            };
+            self.watch(Loss::Rule { group: &group, rule: text, is_ours: true });
+            let group = self.groups.iter_mut().find(|group| group.id == id).unwrap();
+            group.rules.remove(text);
+        }
+        Ok("<return>true</return>".into())
+    }
+
     fn revoke(&mut self, p: &Parameters) -> Answer {
         let id = p.need("GroupId")?;
         self.check_groups(VPC, [&id])?;
         let rules = rules(p)?;
         let group = self.groups.iter().find(|group| group.id == id).unwrap().clone();
-        if rules.iter().any(|(rule, _)| !group.rules.contains_key(rule)) {
+        // By a group that it does not know, EC2 knows no rule.
+        let is_unknown = |rule: &String| self.unknown_groups.contains(&source_of(rule));
+        if rules.iter().any(|(rule, _)| !group.rules.contains_key(rule) || is_unknown(rule)) {
             return refuse("InvalidPermission.NotFound", "the specified rule does not exist");
         }
         for (rule, description) in &rules {
@@ -1194,6 +1241,11 @@ impl World {
 }
 
 /// The rules of a call, with their descriptions.
+/// Who a rule lets in, without the account.
+fn source_of(rule: &str) -> String {
+    rule.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
 fn rules(p: &Parameters) -> Result<Vec<(RuleText, String)>, Refusal> {
     let mut rules: Vec<(RuleText, String)> = Vec::new();
     for item in p.items("IpPermissions") {

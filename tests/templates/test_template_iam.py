@@ -241,7 +241,7 @@ def calls_in_the_source():
     calls = set()
     for path in SOURCE.rglob("*.rs"):
         for client, method in re.findall(r"\b(client|sts)\s*\.\s*([a-z_]+)\(", path.read_text()):
-            if method != "clone":
+            if method not in ("clone", "config"):
                 service = services[path.name, client]
                 calls.add(f"{service}:{method.title().replace('_', '')}")
     assert len(calls) > 10
@@ -432,6 +432,7 @@ DECIDED = {
     "ec2:DescribeSubnets": [lambda calls: calls.look("ec2:DescribeSubnets")],
     "ec2:DescribeVpcEndpoints": [lambda calls: calls.look("ec2:DescribeVpcEndpoints")],
     "ec2:DescribeSecurityGroups": [lambda calls: calls.look("ec2:DescribeSecurityGroups")],
+    "ec2:DescribeSecurityGroupRules": [lambda calls: calls.look("ec2:DescribeSecurityGroupRules")],
     "ec2:CreateVpcEndpoint": [
         lambda calls: calls.create_endpoint(),
         lambda calls: calls.create_endpoint(service=f"cn.{calls.service}"),

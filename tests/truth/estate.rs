@@ -340,3 +340,16 @@ async fn a_group_that_is_gone_is_a_warning_where_only_a_tag_remembers_it() {
     scene.is(&shared());
     assert!(scene.send(sweep()).await.failed);
 }
+
+/// Gateway endpoints and those to resources and service networks have quotas of their own.
+#[tokio::test]
+async fn only_interface_and_load_balancer_endpoints_count_against_the_quota() {
+    let scene = Scene::new();
+    scene.serve(&own()).await;
+    for kind in ["Gateway", "GatewayLoadBalancer", "Resource", "ServiceNetwork"] {
+        scene.world().add_endpoint(&format!("vpce-{kind}"), "other", None).kind = kind.into();
+    }
+    let report = swept(&scene).await;
+    // The SQS endpoint, the environment's two, and one.
+    assert_eq!(report.vpcs[0].endpoints, 4, "{:?}", report.vpcs);
+}

@@ -210,3 +210,27 @@ async fn a_sweep_takes_away_only_what_its_first_look_saw() {
     assert!(scene.alive(&own().database).is_empty());
     assert_eq!(scene.alive(&service("database-again")), ["vpce-late"]);
 }
+
+/// EC2 tells no account of a group of another VPC that is gone, and knows a rule that names it by its
+/// id only. Left, it would count against the quota for ever.
+#[tokio::test]
+async fn a_rule_that_names_a_group_that_is_gone_is_taken_off_by_its_id() {
+    for payload in [event(&shared(), "DELETED", THEN), sweep()] {
+        let scene = Scene::new();
+        scene.serve(&shared()).await;
+        for group in &mut scene.world().groups {
+            let rules = std::mem::take(&mut group.rules);
+            let gone = |(rule, of): (String, String)| (rule.replace("210987654321/", "gone/"), of);
+            group.rules = rules.into_iter().map(gone).collect();
+        }
+        scene.world().unknown_groups.insert("sg-9".into());
+        scene.is_gone(&shared());
+        let told = scene.send(payload.clone()).await.ok();
+        assert!(scene.is_empty(), "{}: {told:?}", named(&payload));
+        let by_id = scene.calls().into_iter().filter(|call| {
+            call.action == "RevokeSecurityGroupIngress"
+                && call.parameters.contains_key("SecurityGroupRuleId.1")
+        });
+        assert_eq!(by_id.count(), 2, "{}", named(&payload));
+    }
+}
