@@ -130,6 +130,19 @@ pub enum Certainty {
     Surely,
 }
 
+/// What came from outside, of which at most 200 characters are told: its beginning and its end.
+pub(crate) fn shortened(text: &str) -> String {
+    const MOST: usize = 200;
+    let count = text.chars().count();
+    if count <= MOST {
+        return text.to_owned();
+    }
+    let half = MOST / 2 - 2;
+    let begin: String = text.chars().take(half).collect();
+    let end: String = text.chars().skip(count - half).collect();
+    format!("{begin} … {end}")
+}
+
 /// Something that a person should know, and what can be done about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Warning {

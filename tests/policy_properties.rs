@@ -433,7 +433,7 @@ mod iam {
                 "aws:requestedregion" => self.segment(3),
                 "aws:resourceaccount" => self.segment(4),
                 "aws:principaltype" => {
-                    Some(caller.account.map_or("Anonymous", |_| "AssumedRole")).map(str::to_owned)
+                    Some(caller.account.map_or("Anonymous", |_| "AssumedRole").to_owned())
                 }
                 "aws:principalisawsservice" | "aws:viaawsservice" => Some("false".to_owned()),
                 "aws:principalaccount" => caller.account.map(str::to_owned),

@@ -744,6 +744,10 @@ async fn errors_say_the_call_the_resource_the_code_and_the_remedy() {
         ("DescribeSubnets", "UnauthorizedOperation", "ec2:DescribeSubnets"),
         ("DescribeVpcEndpoints", "UnauthorizedOperation", "ec2:DescribeVpcEndpoints"),
         ("ModifyVpcEndpoint", "UnauthorizedOperation", "ec2:ModifyVpcEndpoint"),
+        ("ModifyVpcEndpoint", "InvalidPolicyDocument", "stricter"),
+        ("CreateVpcEndpoint", "InsufficientFreeAddressesInSubnet", "more room"),
+        ("CreateVpcEndpoint", "TagPolicyViolation", "EndpointTags"),
+        ("CreateVpcEndpoint", "SecurityGroupsPerInterfaceLimitExceeded", "up to 16"),
     ] {
         let double = vpc();
         double.world().faults_of.insert(action.into(), Fault::Refused(403, code));
@@ -752,6 +756,27 @@ async fn errors_say_the_call_the_resource_the_code_and_the_remedy() {
             assert!(error.contains(part), "{part} is not in: {error}");
         }
     }
+}
+
+/// Its groups go onto it in one call, so that nothing is half done.
+#[tokio::test]
+async fn more_groups_than_ec2_admits_are_put_on_an_endpoint_not_at_all() {
+    let double = vpc();
+    deliver(&double, &private()).await.unwrap();
+    let code = Fault::Refused(400, "SecurityGroupsPerInterfaceLimitExceeded");
+    double.world().faults_of.insert("ModifyVpcEndpoint".into(), code);
+    let mut more = private();
+    more["detail"]["networkConfiguration"]["securityGroupIds"] = json!(["sg-1", "sg-8", "sg-9"]);
+    for group in ["sg-8", "sg-9"] {
+        double.world().add_group(group, group);
+    }
+    double.take_calls(false);
+    let report = failed_report(deliver(&double, &more).await);
+    let failed = resource(&report, "database");
+    assert!(failed.remedy.unwrap().contains("quota"), "{}", failed.detail);
+    let changes = double.take_calls(true);
+    let modifies = changes.iter().filter(|call| *call == "ModifyVpcEndpoint").count();
+    assert_eq!(modifies, 2, "one for each endpoint: {changes:?}");
 }
 
 #[tokio::test]
@@ -815,10 +840,9 @@ async fn of_rules_that_ec2_refuses_together_each_has_its_own_outcome() {
     for role in ["database", "webserver"] {
         assert_eq!(resource(&report, role).outcome, Change::Created, "{report:?}");
     }
-    let world = double.world();
-    let rules: Vec<&String> = world.groups.iter().flat_map(|group| group.rules.keys()).collect();
+    let groups = double.world().groups.clone();
+    let rules: Vec<&String> = groups.iter().flat_map(|group| group.rules.keys()).collect();
     assert_eq!(rules, ["tcp/443/210987654321/sg-8", "tcp/5432/210987654321/sg-8"]);
-    drop(world);
     // Once the group is there, the rest follows.
     double.world().unknown_groups.clear();
     let report = deliver(&double, &participants()).await.unwrap();

@@ -5,7 +5,7 @@ use std::error::Error;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
-use crate::report::{AwsError, Failure};
+use crate::report::{AwsError, Failure, shortened};
 
 impl Failure {
     fn has(&self, codes: &[&str]) -> bool {
@@ -132,22 +132,11 @@ where
 
 const MOST_OF_A_CODE: usize = 100;
 
-/// The most characters of what came from outside that are told.
-const MOST_OF_A_MESSAGE: usize = 200;
-
-/// AWS's message. Of a long one both ends are told: a denial begins with who was denied, and ends with
-/// what and why. What follows that is for `aws sts decode-authorization-message`.
-fn shortened(message: &str) -> String {
-    let message =
-        message.split(" Encoded authorization failure message:").next().unwrap_or_default();
-    let count = message.chars().count();
-    if count <= MOST_OF_A_MESSAGE {
-        return message.to_owned();
-    }
-    let half = MOST_OF_A_MESSAGE / 2 - 2;
-    let begin: String = message.chars().take(half).collect();
-    let end: String = message.chars().skip(count - half).collect();
-    format!("{begin} … {end}")
+/// AWS's message, without what follows a denial for `aws sts decode-authorization-message`. Of a long one
+/// both ends are told: a denial begins with who was denied, and ends with what and why.
+fn told(message: &str) -> String {
+    let message = message.split(" Encoded authorization failure message:").next();
+    shortened(message.unwrap_or_default())
 }
 
 /// An answer that is none of AWS's. Nothing of what is in it is told: it may hold anything.
@@ -230,7 +219,7 @@ pub(super) fn answered(
     message: impl AsRef<str>,
 ) -> Failure {
     let code: Option<String> = code.map(|code| code.chars().take(MOST_OF_A_CODE).collect());
-    let message = shortened(message.as_ref());
+    let message = told(message.as_ref());
     let remedy = code.as_deref().and_then(|code| remedy(call, code));
     let error = Box::new(AwsError { call: call.to_owned(), code, message });
     Failure { doing: what.to_owned(), why: None, error: Some(error), remedy }

@@ -309,3 +309,46 @@ fn the_shape_of_an_event_is_the_names_of_its_fields_and_no_value() {
     assert!(shape.contains("networkConfiguration.subnetIds"), "{shape}");
     assert!(!shape.contains("analytics") && !shape.contains("subnet-1"), "{shape}");
 }
+
+/// EventBridge adds `replay-name` to what it sends again from an archive (EventBridge user guide,
+/// "Archiving and replaying events").
+#[test]
+fn an_event_from_an_archive_is_read_as_the_event_that_it_was() {
+    let replayed = with("/replay-name", Some(json!("backfill-2026-03-04")));
+    assert_eq!(serve(replayed), serve(pending()));
+}
+
+/// MWAA's answer as its API reference has it: times as seconds, fields that do not matter here, and some
+/// that nobody knows yet.
+#[test]
+fn an_answer_in_the_published_shape_is_read() {
+    let answer = json!({"Environment": {
+        "AirflowConfigurationOptions": {"core.default_timezone": "utc"},
+        "AirflowVersion": "2.10.3",
+        "Arn": "arn:aws:airflow:us-east-1:210987654321:environment/analytics",
+        "CeleryExecutorQueue": "arn:aws:sqs:us-east-1:555555555555:airflow-celery-1f2e",
+        "CreatedAt": 1_772_618_531.125, "DagS3Path": "dags/",
+        "DatabaseVpcEndpointService": "com.amazonaws.vpce.us-east-1.vpce-svc-0aa",
+        "EndpointManagement": "CUSTOMER", "EnvironmentClass": "mw1.micro",
+        "LastUpdate": {
+            "CreatedAt": 1_772_618_531.0, "Source": "console", "Status": "SUCCESS",
+            "WorkerReplacementStrategy": "GRACEFUL",
+        },
+        "MaxWebservers": 2, "MinWebservers": 2, "MaxWorkers": 10, "MinWorkers": 1,
+        "Name": "analytics",
+        "NetworkConfiguration": {
+            "SecurityGroupIds": ["sg-1", "sg-2"], "SubnetIds": ["subnet-2", "subnet-1"],
+            "VpcId": "vpc-1",
+        },
+        "PluginsS3ObjectVersion": null, "Schedulers": 2, "Status": "PENDING",
+        "Tags": {"note": "\u{e9} \u{65e5}\u{672c}"}, "WebserverAccessMode": "PRIVATE_ONLY",
+        "WebserverVpcEndpointService": "com.amazonaws.vpce.us-east-1.vpce-svc-0ee",
+        "WeeklyMaintenanceWindowStart": "SUN:03:30", "SomethingNew": {"deep": [1, {"x": null}]},
+    }});
+    let (read, told) = (serve(answer), serve(pending()));
+    assert_eq!((&read.environment, &read.status), (&told.environment, &told.status));
+    assert_eq!((&read.subnets, &read.groups), (&told.subnets, &told.groups));
+    assert_eq!((read.services(), read.queues()), (told.services(), told.queues()));
+    assert_eq!(read.customer_managed, Some(true));
+    assert!(read.left_out(true).is_empty());
+}

@@ -15,7 +15,7 @@ use crate::event::{self, EnvironmentSpec};
 use crate::plan::Step;
 use crate::plan::decide::Neighbours;
 use crate::plan::proof::MwaaSays;
-use crate::report::{Failure, Warning};
+use crate::report::{Failure, Warning, shortened};
 use crate::sqs_policy::{self, Facts, Queues, apply::Vouch};
 use crate::tags::{self, Tags};
 use crate::vpc::{Endpoint, Observed};
@@ -274,9 +274,10 @@ impl Voucher<'_> {
                 }
                 None => warnings.push(Warning::new(
                     format!(
-                        "the tag {} holds no queue of this Region: {}: {text}",
+                        "the tag {} holds no queue of this Region: {}: {}",
                         tags::QUEUE,
-                        endpoint.id
+                        endpoint.id,
+                        shortened(text)
                     ),
                     "correct the tag; it was left out of the SQS endpoint's policy",
                 )),

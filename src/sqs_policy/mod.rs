@@ -24,6 +24,7 @@ pub use step::{PolicyAction, PolicyStep, WithdrawStep};
 pub use crate::report::Certainty;
 
 use crate::environment::{AccountId, EndpointId, QueueArn, VpcId};
+use crate::report::shortened;
 use condition::Request;
 use document::{Document, Ours, minified};
 use statement::Statement;
@@ -75,10 +76,14 @@ pub enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::Unreadable(why) => write!(f, "the policy cannot be read: {why}"),
-            Problem::SomebodysEdit(why) => {
-                write!(f, "the statement {SID} is not as this function writes it: {why}")
+            Problem::Unreadable(why) => {
+                write!(f, "the policy cannot be read: {}", shortened(why))
             }
+            Problem::SomebodysEdit(why) => write!(
+                f,
+                "the statement {SID} is not as this function writes it: {}",
+                shortened(why)
+            ),
             Problem::TooLong(characters) => write!(
                 f,
                 "with the queue the policy would have {characters} characters, and EC2 takes at most {MAX_POLICY_CHARACTERS}"
@@ -180,7 +185,7 @@ fn missing_from(
         let request = Request { facts, queue, account };
         let is_listed = listed.is_some_and(|(_, ours)| ours.queues.contains(*queue));
         let is_allowed = |action: &&str| others.iter().any(|it| it.allows(action, request));
-        !is_listed && !QUEUE_ACTIONS.iter().all(|action| is_allowed(action))
+        !is_listed && !QUEUE_ACTIONS.iter().all(is_allowed)
     };
     queues.iter().filter(is_missing).map(|(queue, _)| queue.clone()).collect()
 }

@@ -7,7 +7,7 @@ use super::{
     Admission, Block, Certainty, Facts, Problem, Queues, SID, Withdrawal, admit, blocks, withdraw,
 };
 use crate::environment::{EndpointId, Environment, QueueArn, VpcId};
-use crate::report::{Change, Failure, Kind, Resource, Tense, Warning};
+use crate::report::{Change, Failure, Kind, Resource, Tense, Warning, shortened};
 use crate::vpc::Endpoint;
 
 /// A policy as it was seen.
@@ -233,7 +233,7 @@ fn sentence(block: &Block, environment: &Environment) -> String {
     format!(
         "the queue of {} {how} by a statement that this function does not change: {}",
         environment.name(),
-        block.statement
+        shortened(&block.statement)
     )
 }
 
@@ -319,6 +319,16 @@ mod tests {
     fn queue(name: &str) -> QueueArn {
         QueueArn::parse(&format!("arn:aws:sqs:us-east-1:555555555555:airflow-celery-{name}"))
             .unwrap()
+    }
+
+    #[test]
+    fn of_a_long_statement_both_ends_are_told() {
+        let statement = format!("{{\"Sid\":\"Perimeter\",{}\"Resource\":\"*\"}}", " ".repeat(9000));
+        let block = Block { certainty: Certainty::Maybe, statement };
+        let arn = "arn:aws:airflow:us-east-1:210987654321:environment/analytics";
+        let told = sentence(&block, &Environment::parse(arn).unwrap());
+        assert!(told.contains("Perimeter") && told.ends_with("\"Resource\":\"*\"}"), "{told}");
+        assert!(told.chars().count() < 300, "{told}");
     }
 
     #[test]
