@@ -9,6 +9,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
 use aws_sdk_mwaa::Client;
+use aws_sdk_mwaa::config::IdentityCache;
 use aws_sdk_mwaa::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_mwaa::operation::get_environment::{GetEnvironmentError, GetEnvironmentOutput};
 use aws_sdk_mwaa::primitives::{DateTime, DateTimeFormat};
@@ -53,7 +54,11 @@ impl Mwaa {
         let arn = format!("arn:{}:iam::{account}:role/{}", region.partition(), role?);
         let role = ReaderRole { sts: aws_sdk_sts::Client::new(&self.config), arn };
         let config = aws_sdk_mwaa::config::Builder::from(&self.config);
-        let client = Client::from_conf(config.credentials_provider(role).build());
+        // A cache of its own: the one that clients share keeps 64 identities, and gives up any of them
+        // for the next (smithy-rs#4607).
+        let cache = IdentityCache::lazy().build();
+        let config = config.credentials_provider(role).identity_cache(cache);
+        let client = Client::from_conf(config.build());
         participants.insert(account.clone(), client.clone());
         Some(client)
     }

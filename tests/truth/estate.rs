@@ -353,3 +353,24 @@ async fn only_interface_and_load_balancer_endpoints_count_against_the_quota() {
     // The SQS endpoint, the environment's two, and one.
     assert_eq!(report.vpcs[0].endpoints, 4, "{:?}", report.vpcs);
 }
+
+/// The SDK's shared cache of credentials keeps 64 of them.
+#[tokio::test]
+async fn of_many_participants_each_role_is_assumed_once() {
+    let accounts: Vec<String> = (0..100).map(|n| format!("{}", 210_000_000_000_u64 + n)).collect();
+    let scene = Scene::with(&[
+        ("READER_ROLE", "mwaa-vpc-endpoints-reader-us-east-1"),
+        ("PARTICIPANT_ACCOUNTS", &accounts.join(",")),
+    ]);
+    for _ in 0..3 {
+        swept(&scene).await;
+    }
+    let roles: Vec<String> = scene
+        .calls()
+        .into_iter()
+        .filter(|call| call.action == "AssumeRole")
+        .map(|call| call.parameters["RoleArn"].clone())
+        .collect();
+    let once: BTreeSet<&String> = roles.iter().collect();
+    assert_eq!((roles.len(), once.len()), (100, 100));
+}
