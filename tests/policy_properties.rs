@@ -2455,6 +2455,9 @@ fn a_hundred_wildcards_cost_no_time() {
     let pattern = "*a".repeat(400) + "*";
     joins(json!([allow(json!({"Resource": pattern, "Action": pattern}))]));
     assert!(blocked(&deny(json!({"Resource": pattern})), ACCOUNTS[0]).is_empty());
+    for pattern in [pattern, "a".repeat(19_000)] {
+        joins(json!([allow(json!({"Condition": {"StringLike": {"aws:PrincipalArn": pattern}}}))]));
+    }
 }
 
 #[test]

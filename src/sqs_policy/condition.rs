@@ -168,22 +168,33 @@ fn matches(operator: &str, value: &str, known: &Known) -> Option<bool> {
     }
 }
 
-/// Whether a text that begins so matches a pattern.
+/// Whether a text that begins so matches a pattern; none if that depends on what follows.
 fn like_beginning(pattern: &str, begin: &str) -> Option<bool> {
-    // If it does whatever follows, the pattern ends with a `*` that takes in what follows.
-    if pattern.strip_suffix('*').is_some_and(|head| {
-        begin
-            .char_indices()
-            .map(|(at, _)| at)
-            .chain([begin.len()])
-            .any(|at| glob(head, &begin[..at]))
-    }) {
+    let pattern: Vec<char> = pattern.chars().collect();
+    // The places in the pattern at which one may be after what is known so far. All of them at once:
+    // a pattern may be as long as a policy.
+    let mut places = vec![false; pattern.len() + 1];
+    let pass_stars = |places: &mut [bool]| {
+        for (at, c) in pattern.iter().enumerate() {
+            places[at + 1] |= places[at] && *c == '*';
+        }
+    };
+    places[0] = true;
+    pass_stars(&mut places);
+    for c in begin.chars() {
+        let mut next = vec![false; places.len()];
+        for (at, p) in pattern.iter().enumerate().filter(|(at, _)| places[*at]) {
+            next[at] |= *p == '*';
+            next[at + 1] |= *p == '?' || *p == c;
+        }
+        pass_stars(&mut next);
+        places = next;
+    }
+    // A `*` at the end takes in whatever follows.
+    if pattern.last() == Some(&'*') && places[pattern.len() - 1] {
         return Some(true);
     }
-    // If it never does, no beginning of the pattern takes in all that is known.
-    let ends = pattern.char_indices().map(|(at, _)| at).chain([pattern.len()]);
-    let may = ends.into_iter().any(|at| glob(&pattern[..at], begin));
-    (!may).then_some(false)
+    if places.contains(&true) { None } else { Some(false) }
 }
 
 /// Whether an ARN, or one that begins so, matches a pattern: each of its six parts for itself (IAM user
