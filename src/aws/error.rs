@@ -39,7 +39,7 @@ impl Failure {
 
     /// Whether the group does not have one of the rules.
     pub fn is_unknown_rule(&self) -> bool {
-        self.has(&["InvalidPermission.NotFound"])
+        self.has(&["InvalidPermission.NotFound", "InvalidSecurityGroupRuleId.NotFound"])
     }
 
     /// Whether the group is still in use.

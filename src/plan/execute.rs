@@ -9,8 +9,8 @@ use super::{
     Chain, Detach, Detached, EndpointRemoval, Phase, Plan, Progress, Step, Told, in_order,
 };
 use crate::aws::Ec2;
-use crate::endpoints::EndpointAction;
 use crate::endpoints::apply::{delete, keep as keep_endpoint, when_free};
+use crate::endpoints::{EndpointAction, Groups};
 use crate::environment::{GroupId, QueueArn};
 use crate::report::{AwsError, Change, Failure, Resource, Tense, Warning};
 use crate::security_group::{self, apply::Kept};
@@ -102,15 +102,30 @@ impl Chain {
             applied.push(Applied::of(std::mem::take(&mut group.lines)));
         }
         let then = self.then.iter().map(|step| step.apply(means, &group));
-        applied.extend(join_all(then).await);
+        let mut then = join_all(then).await;
         if self.remembers_groups {
             applied.iter_mut().for_each(Applied::forgive_groups);
+            let forgiven =
+                self.then.iter().zip(&mut then).filter(|(step, _)| step.adds_one_group());
+            forgiven.for_each(|(_, applied)| applied.forgive_groups());
         }
+        applied.extend(then);
         applied
     }
 }
 
 impl Step {
+    /// Whether it puts one group on an endpoint, and does nothing else: then nothing is lacking if that
+    /// group is gone.
+    fn adds_one_group(&self) -> bool {
+        let Self::Endpoint(step) = self else { return false };
+        matches!(
+            &step.action,
+            EndpointAction::Complete { subnets, groups: Groups::Listed(groups), .. }
+                if subnets.is_empty() && groups.len() == 1
+        )
+    }
+
     async fn apply<V: Vouch + Sync>(&self, means: Means<'_, V>, group: &Kept) -> Applied {
         let Means { ec2, vouch, until } = means;
         match self {

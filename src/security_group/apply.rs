@@ -176,7 +176,10 @@ pub async fn revoke(
         }
         let ids = ec2.rule_ids(group, rule, &rule.description(environment)).await?;
         if !ids.is_empty() {
-            ec2.revoke_by_id(group, ids).await?;
+            match ec2.revoke_by_id(group, ids).await {
+                Err(failure) if !is_unknown(&failure) => return Err(failure),
+                _ => {}
+            }
         }
     }
     Ok(())

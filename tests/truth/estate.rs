@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::double::{Environment, Fault, PARTICIPANT, Says, service};
 use crate::scene::{
-    DENIED, FUNCTION_ARN, NOW, OTHER_QUEUE, QUEUE, SILENT, Scene, dry, event, neighbour, own,
+    DENIED, FUNCTION_ARN, NOW, OTHER_QUEUE, QUEUE, SILENT, Scene, THEN, dry, event, neighbour, own,
     shared, sweep,
 };
 
@@ -373,4 +373,44 @@ async fn of_many_participants_each_role_is_assumed_once() {
         .collect();
     let once: BTreeSet<&String> = roles.iter().collect();
     assert_eq!((roles.len(), once.len()), (100, 100));
+}
+
+/// Nothing is lacking if a group cannot be put on an endpoint because it is gone; but an endpoint that
+/// cannot be made is, whatever the reason.
+#[tokio::test]
+async fn an_endpoint_that_cannot_be_made_for_a_group_that_is_gone_is_a_failure() {
+    let scene = Scene::new();
+    scene.serve(&own()).await;
+    let (database, webserver) = (scene.the(&own().database), scene.the(&own().webserver));
+    scene.world().endpoint(&webserver).state = "deleted".into();
+    scene.world().endpoint(&database).groups.clear();
+    scene.world().groups.retain(|group| group.id != "sg-1");
+    scene.says(&own(), [DENIED, DENIED, DENIED, DENIED]);
+    let mut payload = event(&own(), "AVAILABLE", THEN);
+    let network = &mut payload["detail"]["networkConfiguration"];
+    network.as_object_mut().unwrap().remove("securityGroupIds");
+    let told = scene.send(payload).await;
+    assert!(told.failed, "{told:?}");
+    let outcome = |role| {
+        let lines = told.resources();
+        lines.into_iter().find(|line| line["role"] == role).unwrap()["outcome"].clone()
+    };
+    assert_eq!((outcome("database"), outcome("webserver")), (json!("kept"), json!("failed")));
+    assert!(told.warns(&["sg-1", &database]), "{told:?}");
+}
+
+/// EC2 has two codes for it. An endpoint that is being deleted for minutes carries the group so long.
+#[tokio::test]
+async fn a_group_that_is_in_use_is_left_for_a_later_sweep() {
+    for code in ["DependencyViolation", "InvalidGroup.InUse"] {
+        let scene = Scene::new();
+        scene.serve(&shared()).await;
+        scene.is_gone(&shared());
+        scene.fail("DeleteSecurityGroup", Some(Fault::Refused(400, code)));
+        let told = scene.send(event(&shared(), "DELETED", THEN)).await.ok();
+        assert!(told.warns(&["still in use"]), "{code}: {told:?}");
+        scene.fail("DeleteSecurityGroup", None);
+        scene.send(sweep()).await.ok();
+        assert!(scene.is_empty(), "{code}");
+    }
 }
