@@ -69,6 +69,7 @@ fn vpc() -> Double {
 }
 
 fn function(double: &Double, attempts: u32, settings: Settings) -> Function {
+    double.world().deployed = (&settings).into();
     Function {
         ec2: double.ec2(attempts),
         mwaa: None,

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -53,6 +54,8 @@ def main(messages):
     found = executables(messages)
     if not found:
         sys.exit("The build named no test executable.")
+    # What the tests say of their calls is added to files, so that a single test does not undo what all said.
+    shutil.rmtree(pathlib.Path(messages).parent / "tmp" / "calls", ignore_errors=True)
     counts = [run(*test) for test in found]
     passed, failed = (sum(column) for column in zip(*counts))
     print(f"\n{passed} passed, {failed} failed", flush=True)

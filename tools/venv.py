@@ -1,4 +1,9 @@
-"""Makes a virtual environment unless it is there already: venv.py FOLDER REQUIREMENTS"""
+"""Makes a virtual environment unless it is there already: venv.py FOLDER REQUIREMENTS
+
+REQUIREMENTS names every package of the whole tree, each in one version and with the hashes of its files. cargo-lambda and
+zig, which make what is deployed, come this way. So pip may take nothing else, look for nothing by itself, and run nobody's
+code while it installs: wheels only.
+"""
 
 import pathlib
 import shutil
@@ -26,7 +31,8 @@ def main(folder, requirements):
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     made_from.unlink(missing_ok=True)
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--requirement", requirements], check=True)
+    exactly = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
+    subprocess.run([*pip, *exactly, "--requirement", requirements], check=True)
     made_from.write_text(wanted)
 
 

@@ -182,6 +182,8 @@ pub struct World {
     pub group_lag: usize,
     /// Groups that EC2 does not know, so that no rule may name them.
     pub unknown_groups: BTreeSet<String>,
+    /// How the function that speaks to this double is deployed.
+    pub deployed: Deployed,
     /// The results on a page.
     pub page: Option<usize>,
     /// Endpoints that DeleteVpcEndpoints does not delete.
@@ -228,6 +230,8 @@ pub struct World {
     made: usize,
 }
 
+mod iam;
+pub use iam::Deployed;
 mod mwaa;
 pub use mwaa::{Environment, Loss, Says};
 
@@ -656,6 +660,7 @@ impl World {
             (stranger.0)(self, &call);
             self.stranger.get_or_insert(stranger);
         }
+        self.note_what_iam_is_asked(&call);
         if call.is_of_mwaa() {
             return self.answer_mwaa(call);
         }

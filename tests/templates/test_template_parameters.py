@@ -50,7 +50,8 @@ def test_every_arn_is_of_the_stacks_partition_and_region(render, partition):
 def test_no_partition_or_region_is_written_out(templates, name):
     for text in strings(templates[name]["Resources"]):
         for arn in re.findall(r"arn:\S*", text):
-            assert arn.startswith("arn:${AWS::Partition}:"), arn
+            in_condition = arn.startswith("arn:*:ec2:*:*:vpc/")
+            assert arn.startswith("arn:${AWS::Partition}:") or in_condition, arn
         assert not re.search(r"\b(us|eu|ap|cn|us-gov)-[a-z]+-\d\b", text), text
         assert not text.endswith(".amazonaws.com.cn"), text
 
@@ -78,9 +79,17 @@ def test_every_parameter_and_condition_is_used(templates):
             assert f"'{key}'" in elsewhere or f"'{key}'" in others, key
 
 
+SQS_ENDPOINT = "arn:aws:ec2:us-east-1:111122223333:vpc-endpoint/vpce-0123456789abcdef0"
+
+
+def spoilt(value):
+    """Lists that a person may type: with a comma too many, a blank, an empty element."""
+    return [f"{value},", f",{value}", f"{value}, {value}", f"{value},,{value}", f" {value}", f"{value} ", ","]
+
+
 GOOD = {
     "OrganizationId": ["", "o-abcdefghij", "o-0123456789abcdefghijklmnopqrstuv"],
-    "ParticipantAccounts": ["", PARTICIPANT, f"{OWNER}, {PARTICIPANT}"],
+    "ParticipantAccounts": ["", PARTICIPANT, f"{OWNER},{PARTICIPANT}", ",".join(["111122223333"] * 100)],
     "EventBusName": ["default", "mwaa", "central.mwaa_events-1"],
     "VpcIds": ["", "vpc-0123456789abcdef0", "vpc-01234567,vpc-0123456789abcdef0"],
     "SecurityGroups": ["auto", "sg-0123456789abcdef0", "sg-01234567,sg-0123456789abcdef0"],
@@ -103,15 +112,19 @@ GOOD = {
 }
 BAD = {
     "OrganizationId": ["r-abcd", "o-short", "O-ABCDEFGHIJ"],
-    "ParticipantAccounts": ["2109", "*", f"{OWNER};{PARTICIPANT}"],
+    "ParticipantAccounts": ["2109", "*", f"{OWNER};{PARTICIPANT}", *spoilt(OWNER), ",".join([OWNER] * 101)],
     "EventBusName": ["", "aws.partner", "a bus", "arn:aws:events:us-east-1:111122223333:event-bus/x"],
-    "VpcIds": ["vpc-*", "subnet-0123456789abcdef0"],
+    "VpcIds": ["vpc-*", "subnet-0123456789abcdef0", *spoilt("vpc-0123456789abcdef0"), ",".join(["vpc-01234567"] * 21)],
     "SecurityGroups": ["", "auto,sg-0123456789abcdef0", "sg-*", "sg-0123456789abcdef0, sg-0123456789abcdef1"],
-    "WebserverSources": ["10.0.0.0", "10.0.0.0/33", "fd00::/129", "sg-0123456789abcdef0", "everybody"],
+    "WebserverSources": [
+        "10.0.0.0", "10.0.0.0/33", "fd00::/129", "sg-0123456789abcdef0", "everybody", *spoilt("10.0.0.0/8"),
+    ],
     "IpAddressType": ["", "IPv4"],
     "EndpointTags": ["CostCenter", "=42", "aws:x=1", "Name=x", "a=1,Name=x", "a=1,mwaa-vpc-endpoints/environment=x", "a=1,"],
     "QueuePrincipalOrgId": ["x"],
-    "SqsEndpointArns": ["vpce-0123456789abcdef0", "*", "arn:aws:ec2:us-east-1:111122223333:vpc-endpoint/*"],
+    "SqsEndpointArns": [
+        "vpce-0123456789abcdef0", "*", "arn:aws:ec2:us-east-1:111122223333:vpc-endpoint/*", *spoilt(SQS_ENDPOINT),
+    ],
     "Architecture": ["aarch64"],
     "ReservedConcurrency": ["", "0", "all"],
     "ReaderRole": ["", "True", "mwaa-vpc-endpoints-reader"],
@@ -178,9 +191,9 @@ def test_parameters_reach_the_function(render):
         EndpointTags="CostCenter=42,Owner=network",
         QueuePrincipalOrgId="o-abcdefghij",
         SecurityGroups="sg-01234567,sg-89abcdef",
-        WebserverSources="10.0.0.0/8, pl-0123456789abcdef0",
-        ParticipantAccounts=f"{PARTICIPANT}, 222233334444",
-        VpcIds="vpc-01234567, vpc-89abcdef",
+        WebserverSources="10.0.0.0/8,pl-0123456789abcdef0",
+        ParticipantAccounts=f"{PARTICIPANT},222233334444",
+        VpcIds="vpc-01234567,vpc-89abcdef",
         IpAddressType="ipv6",
         Deletion="off",
         EndpointQuota="200",

@@ -9,6 +9,7 @@ mod agreement;
 mod double;
 mod estate;
 mod ownership;
+mod permissions;
 mod rule;
 mod samples;
 mod scene;

@@ -249,18 +249,27 @@ impl Scene {
         let hand = now.clone();
         let clock: Box<dyn Fn() -> DateTime<Utc> + Send + Sync> =
             Box::new(move || DateTime::from_timestamp(hand.load(Ordering::Relaxed), 0).unwrap());
-        let variable = |name: &str| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string())
-        };
         let function = Function {
             ec2: double.ec2(1),
             mwaa: Some(double.mwaa(1)),
-            settings: Ok(Settings::read(variable).unwrap()),
+            settings: Ok(Settings::default()),
             region: Some(Region::parse("us-east-1").unwrap()),
             lasting: Lasting::default(),
             clock: Clock(clock),
         };
-        Self { double, function, now }
+        let mut scene = Self { double, function, now };
+        scene.deploy(variables);
+        scene
+    }
+
+    /// The function is deployed anew, with these variables.
+    pub fn deploy(&mut self, variables: &[(&str, &str)]) {
+        let variable = |name: &str| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string())
+        };
+        let settings = Settings::read(variable).unwrap();
+        self.world().deployed = (&settings).into();
+        self.function.settings = Ok(settings);
     }
 
     /// Sets the function's clock.
@@ -397,14 +406,20 @@ impl Scene {
             && self.listed().contains(&environment.queue)
     }
 
-    /// Whether nothing is left that was made for anybody.
-    pub fn is_empty(&self) -> bool {
+    /// What is left that was made for anybody: endpoints, groups and queues.
+    pub fn left(&self) -> Vec<String> {
         let world = self.world();
         let left = world.endpoints.iter().filter(|e| !e.state.starts_with("delet"));
         let groups = world.groups.iter().map(|group| &group.id);
-        let any = left.map(|e| &e.id).chain(groups).any(|id| world.ours.contains(id));
+        let ours = left.map(|e| &e.id).chain(groups).filter(|id| world.ours.contains(*id));
+        let ours: Vec<String> = ours.cloned().collect();
         drop(world);
-        !any && self.listed().is_empty()
+        ours.into_iter().chain(self.listed()).collect()
+    }
+
+    /// Whether nothing is left that was made for anybody.
+    pub fn is_empty(&self) -> bool {
+        self.left().is_empty()
     }
 
     /// The SQS endpoint's policy loses a queue, by another hand.

@@ -1,0 +1,94 @@
+"""Both templates, resolved for every combination of the parameters on which their shape depends: nothing dangles, nothing
+is empty, and everything fits AWS's limits."""
+
+import itertools
+import json
+
+import pytest
+
+OWNER, PARTICIPANT = "111122223333", "210987654321"
+
+
+def many(form, count):
+    return ",".join(form.format(n) for n in range(count))
+
+
+# Each value that a condition of the template tells from others, the longest that the parameter takes among them.
+VALUES = {
+    "template.yaml": {
+        "OrganizationId": ["", "o-0123456789abcdefghijklmnopqrstuv"],
+        "ParticipantAccounts": ["", many("{:012d}", 100)],
+        "EventBusName": ["default", "x" * 256],
+        "VpcIds": ["", many("vpc-{:017x}", 20)],
+        "ReaderRole": ["no", "yes"],
+        "SecurityGroups": ["auto", many("sg-{:017x}", 16)],
+        "SqsEndpointArns": ["", many("arn:aws-us-gov:ec2:us-gov-west-1:111122223333:vpc-endpoint/vpce-{:017x}", 20)],
+        "Deletion": ["on", "off"],
+        "SweepSchedule": ["rate(15 minutes)", "off"],
+        "ReservedConcurrency": ["1", "none"],
+        "AlarmTopicArn": ["", "arn:aws-us-gov:sns:us-gov-west-1:111122223333:" + "x" * 256],
+    },
+    "participant.yaml": {
+        "OwnerAccountId": [OWNER, PARTICIPANT],
+        "EventBusName": ["default", "x" * 256],
+        "ReaderRole": ["no", "yes"],
+        "AlarmTopicArn": ["", "arn:aws-us-gov:sns:us-gov-west-1:111122223333:" + "x" * 256],
+    },
+}
+LONGEST_PARTITION = "aws-us-gov"
+
+
+def parameters_of_conditions(template):
+    text = json.dumps(template["Conditions"])
+    return {name for name in template["Parameters"] if f'"Ref": "{name}"' in text}
+
+
+def size(document):
+    """As IAM counts: without white space."""
+    return len(json.dumps(document, separators=(",", ":")))
+
+
+def empty(value, path=()):
+    """Where there is a list, an object or a text with nothing in it."""
+    if value in ("", [], {}):
+        yield path
+    elif isinstance(value, dict | list):
+        for key, below in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from empty(below, (*path, key))
+
+
+# Settings of the function that mean "none" when empty.
+MAY_BE_EMPTY = ("Environment", "Variables")
+
+
+def problems(stack):
+    for name, resource in stack.resources.items():
+        properties = resource["Properties"]
+        for path in empty(properties, (name,)):
+            if path[1:3] != MAY_BE_EMPTY and resource["Type"] != "AWS::CloudFormation::WaitConditionHandle":
+                yield f"nothing in {path}"
+        # IAM user guide, "IAM and AWS STS quotas": 10,240 characters of inline policies in a role, 6,144 of a managed one,
+        # 2,048 of a trust policy.
+        if resource["Type"] == "AWS::IAM::Role":
+            inline = sum(size(policy["PolicyDocument"]) for policy in properties.get("Policies", []))
+            if inline > 10_240 or size(properties["AssumeRolePolicyDocument"]) > 2_048:
+                yield f"{name} has {inline} characters of policies"
+        if resource["Type"] == "AWS::IAM::ManagedPolicy" and size(properties["PolicyDocument"]) > 6_144:
+            yield f"{name} is too long"
+        # EventBridge user guide, "Quotas": 2,048 characters of an event pattern, 10,240 of a bus's policy.
+        if resource["Type"] == "AWS::Events::Rule" and size(properties.get("EventPattern", {})) > 2_048:
+            yield f"the pattern of {name} has {size(properties['EventPattern'])} characters"
+        if resource["Type"] == "AWS::Events::EventBusPolicy" and size(properties["Statement"]) > 10_240:
+            yield f"{name} is too long"
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_every_combination_of_parameters_makes_a_stack(templates, render, name):
+    values = VALUES[name]
+    assert set(values) >= parameters_of_conditions(templates[name])
+    account = OWNER if name == "template.yaml" else PARTICIPANT
+    found = set()
+    for combination in itertools.product(*values.values()):
+        stack = render(name, account=account, partition=LONGEST_PARTITION, **dict(zip(values, combination)))
+        found |= set(problems(stack))
+    assert not found
