@@ -24,7 +24,7 @@ export PATH := $(TOOLS)/bin:$(PATH)
 # What sam builds for; the same value as the template's parameter Architecture. `make run` and `make test` execute what
 # they build, so they build for this machine.
 ARCH ?= x86_64
-run test bench python-tests: ARCH = $(patsubst aarch64,arm64,$(shell uname -m))
+run test bench picture python-tests: ARCH = $(patsubst aarch64,arm64,$(shell uname -m))
 
 # Two builds, since the EC2 client takes minutes to compile and what makes the function small makes it slow to link:
 # `build` makes what is deployed, which `make run`, `make bench` and the tests over the wire execute; `build-tests` makes
@@ -42,8 +42,8 @@ TEMPLATES := $(wildcard template.yaml participant.yaml)
 export SAM_CLI_TELEMETRY := 0
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run watch test bench replay build build-tests clean format rust-tests python-tests clippy cfn-lint \
-	sam-validate linux tools sam build-MwaaVpcEndpointsFunction
+.PHONY: help run watch test bench replay picture build build-tests clean format rust-tests python-tests clippy \
+	cfn-lint sam-validate linux tools sam build-MwaaVpcEndpointsFunction
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -75,6 +75,10 @@ bench: linux build  ## Measure it beside a plain boto3 handler
 	@$(PYTHON) tools/venv.py $(BENCH) tools/requirements-bench.txt
 	@$(BENCH)/bin/python bench/bench.py $(BOOTSTRAP) docs
 
+# A test compares it with a run: draw it again when the demo, or what the function says, has changed.
+picture: linux build  ## Draw docs/run.svg from a run
+	@$(TOOLS)/bin/python tools/picture.py $(BOOTSTRAP) docs/run.svg
+
 build: tools  ## Compile what is deployed
 	@[ -e $(BOOTSTRAP) ] || echo 'The first build compiles the EC2 client, which takes several minutes.'
 	@$(BUILD)
@@ -99,7 +103,7 @@ rust-tests: tools build-tests  ## Run the unit, property and fault tests
 # LAPTOP_BINARY has what only a person's machine needs, as a plain `cargo lambda watch` runs it.
 python-tests: export FUNCTION_BINARY = $(BOOTSTRAP)
 python-tests: export LAPTOP_BINARY = $(CARGO_TARGET_DIR)/debug/mwaa-vpc-endpoints
-python-tests: build build-tests  ## Run the deployed binary against an emulated AWS, and check the templates
+python-tests: build build-tests sam  ## Run the deployed binary against an emulated AWS, and check the templates
 	@$(TOOLS)/bin/python -m pytest -q -p no:cacheprovider tests \
 		$(if $(RESULTS),--junitxml $(RESULTS)/python.xml)
 

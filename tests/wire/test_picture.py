@@ -1,0 +1,30 @@
+"""The picture of a run in the documentation is of a run as it is today."""
+
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import picture  # noqa: E402
+
+
+def test_the_picture_shows_what_a_run_prints(binary):
+    shown = picture.shown(picture.run(binary))
+
+    old = picture.drawn((ROOT / "docs" / "run.svg").read_text())
+    assert picture.compared(old) == picture.compared(shown), "docs/run.svg is out of date: make picture"
+
+
+def test_the_picture_of_lines_is_read_back_as_they_are():
+    lines = ["$ make run", "  + created  <a> & b", "…", "", "All as promised."]
+
+    assert picture.drawn(picture.draw(lines)) == [line for line in lines if line]
+
+
+def test_pictures_are_the_same_but_for_ids_and_times_and_the_order_of_deletions():
+    one = ["done  5 ms", "  - deleted  database  vpce-0123456789abcdef0", "  - deleted  web server", "end"]
+    two = ["done 17 ms", "  - deleted  web server", "  - deleted  database  vpce-fedcba98765432100", "end"]
+
+    assert picture.compared(one) == picture.compared(two)
+    assert picture.compared(one) != picture.compared([*one, "more"])
