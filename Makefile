@@ -42,8 +42,8 @@ TEMPLATES := $(wildcard template.yaml participant.yaml)
 export SAM_CLI_TELEMETRY := 0
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run watch test bench replay picture build build-tests clean format rust-tests python-tests clippy \
-	cfn-lint sam-validate linux tools sam build-MwaaVpcEndpointsFunction
+.PHONY: help run watch test bench replay picture package audit checkov build build-tests clean format rust-tests \
+	python-tests clippy cfn-lint sam-validate linux tools sam build-MwaaVpcEndpointsFunction
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -80,12 +80,12 @@ picture: linux build  ## Draw docs/run.svg from a run
 	@$(TOOLS)/bin/python tools/picture.py $(BOOTSTRAP) docs/run.svg
 
 build: tools  ## Compile what is deployed
-	@[ -e $(BOOTSTRAP) ] || echo 'The first build compiles the EC2 client, which takes several minutes.'
+	@[ -e $(BOOTSTRAP) ] || echo 'The first build compiles the EC2 client: on two cores 5 to 8 minutes, on more a little less.'
 	@$(BUILD)
 
 build-tests: rust  ## Compile the Rust tests
 	@mkdir -p $(CARGO_TARGET_DIR)
-	@[ -e $(MESSAGES) ] || echo 'The first build of the tests compiles the EC2 client once more.'
+	@[ -e $(MESSAGES) ] || echo 'The first build of the tests compiles the EC2 client: on two cores 5 to 8 minutes.'
 	@$(BUILD_TESTS) --message-format json-render-diagnostics > $(MESSAGES)
 
 format:  ## Check that the Rust code is formatted
@@ -113,11 +113,30 @@ cfn-lint: tools sam  ## Lint the templates, with both versions of cfn-lint
 sam-validate: sam  ## Let SAM check its template
 	@$(SAM)/bin/sam validate --lint --region us-east-1 --template template.yaml
 
+# What is uploaded without SAM. arm64 where its target is installed: nothing is fetched for it.
+INSTALLED = $(wildcard $(shell rustc --print target-libdir --target $(1) 2> /dev/null)/libstd-*)
+package: linux tools  ## Make the zips to upload, with checksums and a bill of materials, in dist/
+	@rm -rf dist
+	@$(MAKE) ARCH=x86_64 build
+	@$(TOOLS)/bin/python tools/package.py x86_64 $(BOOTSTRAP) dist
+	@$(if $(call INSTALLED,aarch64-unknown-linux-gnu),$(MAKE) ARCH=arm64 build && \
+		$(TOOLS)/bin/python tools/package.py arm64 $(BOOTSTRAP) dist, \
+		echo 'Not for arm64: rustup target add aarch64-unknown-linux-gnu')
+
+audit: python  ## Ask for known vulnerabilities (needs the internet)
+	@$(PYTHON) tools/audit.py
+
+# Not a part of `make test`: checkov brings a hundred packages, and finds little that is not checked there.
+checkov: python  ## Lint the templates with checkov, too
+	@$(PYTHON) tools/venv.py $(VENV)/checkov tools/requirements-checkov.txt
+	@$(VENV)/checkov/bin/checkov --config-file .checkov.yaml
+
 clean:  ## Remove what was made in this folder
-	rm -rf target .venv .aws-sam
+	rm -rf target .venv .aws-sam dist
 
 # `sam build` calls this, and says where the binary goes.
 build-MwaaVpcEndpointsFunction: build
+	@$(PYTHON) tools/architecture.py $(BOOTSTRAP) $(ARCH)
 	@cp $(BOOTSTRAP) "$(ARTIFACTS_DIR)/bootstrap"
 
 linux:

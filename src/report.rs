@@ -29,6 +29,12 @@ pub struct Report {
     pub resources: Vec<Resource>,
     /// What somebody should know.
     pub warnings: Vec<Warning>,
+    /// What could be better and is not wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The function's version, in what an invocation answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<&'static str>,
 }
 
 /// What came of an invocation as a whole.
@@ -251,6 +257,8 @@ impl Report {
             reason: Some(reason.into()),
             resources: Vec::new(),
             warnings: Vec::new(),
+            note: None,
+            version: None,
         }
     }
 

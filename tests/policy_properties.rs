@@ -2175,7 +2175,7 @@ fn everything_under_conditions_counts_if_they_surely_hold() {
     }
 }
 
-/// README's pattern, narrowed to the organization that the function was told.
+/// The pattern of docs/terraform.md, narrowed to the organization that the function was told.
 #[test]
 fn a_pattern_for_the_configured_organization_is_left_alone() {
     let statement = allow(json!({

@@ -85,7 +85,8 @@ fn sweep(report: &SweepReport, request_id: &str) {
         "vpcs": report.vpcs.len(), "dryRun": report.dry_run,
     });
     let level = if report.not_reached + report.accounts_not_listed > 0 { "WARN" } else { "INFO" };
-    line(level, "sweep", request_id, &[("sweep", counts)]);
+    let (note, version) = (json!(report.note), json!(report.version));
+    line(level, "sweep", request_id, &[("sweep", counts), ("note", note), ("version", version)]);
 }
 
 fn line(level: &str, message: &str, request_id: &str, more: &[(&str, Value)]) {

@@ -2,6 +2,7 @@
 
 mod fit;
 mod log;
+mod sign;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -161,7 +162,8 @@ impl Function {
         invocation: Invocation<'a>,
     ) -> BoxFuture<'a, Result<Answer, InvocationError>> {
         Box::pin(async move {
-            let result = self.work(payload, invocation).await;
+            let mut result = self.work(payload, invocation).await;
+            sign::sign(&mut result, invocation.function_arn);
             log::log(&result, invocation.request_id);
             result
         })

@@ -304,5 +304,7 @@ fn report(spec: &EnvironmentSpec, vpc: Option<&VpcId>, told: Told, looked_only: 
         reason: None,
         resources: told.resources,
         warnings: told.warnings,
+        note: None,
+        version: None,
     }
 }

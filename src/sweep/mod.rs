@@ -69,6 +69,12 @@ pub struct SweepReport {
     /// Whether this is only what would be done.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+    /// What could be better and is not wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The function's version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<&'static str>,
     /// The environments, warnings and failures that are not only there still.
     #[serde(skip)]
     pub news: BTreeSet<String>,

@@ -274,6 +274,11 @@ class Iam:
             if s["Effect"] == "Allow"
         )
 
+    def denies(self, statements, action, resource, context):
+        """Denied by one of the statements (all are Deny)."""
+        allowing = [s | {"Effect": "Allow"} for s in statements if s["Effect"] == "Deny"]
+        return self.allows(allowing, action, resource, context)
+
     @staticmethod
     def _principal(stated, principal):
         if stated is None or stated == "*":
@@ -291,8 +296,10 @@ class Iam:
     def _holds(operator, sent, wanted):
         if operator == "Null":
             return (sent is None) == (wanted == ["true"])
-        for_all = operator.startswith("ForAllValues:")
-        operator = operator.removeprefix("ForAllValues:")
+        for_all, for_any = operator.startswith("ForAllValues:"), operator.startswith("ForAnyValue:")
+        operator = operator.removeprefix("ForAllValues:").removeprefix("ForAnyValue:")
+        if operator == "ArnNotLike":  # true of a key that is not sent
+            return sent is None or not any(arn_matches(sent, pattern) for pattern in wanted)
         if operator.endswith("IfExists"):
             if sent is None:
                 return True
@@ -306,7 +313,8 @@ class Iam:
             "StringLike": fnmatch.fnmatchcase,
             "ArnEquals": arn_matches,
         }[operator]
-        return all(any(matches(value, pattern) for pattern in wanted) for value in _listed(sent))
+        found = [any(matches(value, pattern) for pattern in wanted) for value in _listed(sent)]
+        return any(found) if for_any else all(found)
 
 
 @pytest.fixture(scope="session")
