@@ -43,7 +43,7 @@ export SAM_CLI_TELEMETRY := 0
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help run watch test bench replay picture package audit checkov build build-tests clean format rust-tests \
-	python-tests clippy cfn-lint sam-validate linux tools sam build-MwaaVpcEndpointsFunction
+	python-tests clippy cfn-lint sam-validate linux fetch lambda tools sam build-MwaaVpcEndpointsFunction
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -53,16 +53,20 @@ help:  ## Say what can be made
 	@echo '  CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)'
 	@echo '  ARCH=$(ARCH)  (x86_64 or arm64)'
 
-run: linux build  ## Watch the function at work in an emulated AWS
+# From nothing it compiles as soon as it can, and installs the emulator meanwhile. What takes long is said beforehand.
+run: linux rust  ## Watch the function at work in an emulated AWS
+	@$(PYTHON) tools/steps.py --quiet $(MAKE) ARCH=$(ARCH) -- lambda\&! fetch! \| tools\&! build! \|
 	@$(TOOLS)/bin/python tools/demo.py $(BOOTSTRAP)
 
 # PORT=… says where `cargo lambda invoke` finds it.
 watch: linux tools  ## Serve `cargo lambda invoke`, in an emulated AWS (PORT=9000)
 	@$(TOOLS)/bin/python tools/watch.py
 
-test: linux tools sam  ## Check everything
-	@$(TOOLS)/bin/python tools/steps.py $(MAKE) ARCH=$(ARCH) -- \
-		format cfn-lint sam-validate build-tests! clippy rust-tests build! python-tests
+# Compiling comes first and takes longest; what does not need it is done beside it.
+test: linux rust  ## Check everything
+	@$(PYTHON) tools/steps.py $(MAKE) ARCH=$(ARCH) -- \
+		lambda\&! fetch! format \| tools\&! sam\&! build-tests! \| \
+		build\&! cfn-lint sam-validate clippy rust-tests \| python-tests
 
 # tools/replay.py says which variables it reads; make hands those of its command line on.
 replay: tools  ## Hand environment ENV to the deployed function (DRY_RUN=1: to be told what it would do)
@@ -79,7 +83,7 @@ bench: linux build  ## Measure it beside a plain boto3 handler
 picture: linux build  ## Draw docs/run.svg from a run
 	@$(TOOLS)/bin/python tools/picture.py $(BOOTSTRAP) docs/run.svg
 
-build: tools  ## Compile what is deployed
+build: lambda  ## Compile what is deployed
 	@[ -e $(BOOTSTRAP) ] || echo 'The first build compiles the EC2 client: on two cores 5 to 8 minutes, on more a little less.'
 	@$(BUILD)
 
@@ -104,7 +108,7 @@ rust-tests: tools build-tests  ## Run the unit, property and fault tests
 python-tests: export FUNCTION_BINARY = $(BOOTSTRAP)
 python-tests: export LAPTOP_BINARY = $(CARGO_TARGET_DIR)/debug/mwaa-vpc-endpoints
 python-tests: build build-tests sam  ## Run the deployed binary against an emulated AWS, and check the templates
-	@$(TOOLS)/bin/python -m pytest -q -p no:cacheprovider tests \
+	@$(TOOLS)/bin/python -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadfile tests \
 		$(if $(RESULTS),--junitxml $(RESULTS)/python.xml)
 
 cfn-lint: tools sam  ## Lint the templates, with both versions of cfn-lint
@@ -142,7 +146,14 @@ build-MwaaVpcEndpointsFunction: build
 linux:
 	@[ "$$(uname -s)" = Linux ] || { echo >&2 'The function is built for Linux, and runs nowhere else.'; exit 1; }
 
-# The virtual environments. Made again only if their requirements or python3 change.
+fetch: rust
+	@cargo fetch --locked --target $$(rustc -vV | sed -n 's/^host: //p')
+
+# The virtual environments. Made again only if their requirements or python3 change. `lambda` is the part of `tools` that
+# compiles what is deployed.
+lambda: rust
+	@$(PYTHON) tools/venv.py $(TOOLS) tools/requirements.txt cargo-lambda ziglang
+
 tools: rust
 	@$(PYTHON) tools/venv.py $(TOOLS) tools/requirements.txt
 

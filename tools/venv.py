@@ -1,21 +1,27 @@
-"""Makes a virtual environment unless it is there already: venv.py FOLDER REQUIREMENTS
+"""Makes a virtual environment unless it is there already: venv.py FOLDER REQUIREMENTS [FIRST...]
 
 REQUIREMENTS names every package of the whole tree, each in one version and with the hashes of its files. cargo-lambda and
 zig, which make what is deployed, come this way. So pip may take nothing else, look for nothing by itself, and run nobody's
-code while it installs: wheels only.
+code while it installs: wheels only. With FIRST, only these packages need to be there afterwards: a build can begin with
+them while the others are installed.
 """
 
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 
 
-def main(folder, requirements):
+def main(folder, requirements, *first):
     folder = pathlib.Path(folder)
     python, made_from = folder / "bin" / "python", folder / "made-from"
-    wanted = f"# Python {sys.version}\n{pathlib.Path(requirements).read_text()}"
-    if made_from.exists() and made_from.read_text() == wanted and works(python):
+    text = pathlib.Path(requirements).read_text()
+    wanted = made_for_this(text)
+    begun_with, first_wanted = folder / "begun-with", made_for_this(entries(text, first))
+    if is_there(made_from, wanted) and works(python):
+        return
+    if first and is_there(begun_with, first_wanted) and works(python):
         return
     try:
         import ensurepip  # noqa: F401  Debian packages it and venv on their own
@@ -25,15 +31,39 @@ def main(folder, requirements):
             f"{sys.executable} cannot make virtual environments: install its venv module "
             "(Debian, Ubuntu: apt install python3-venv)"
         )
-    print(f"Installing {requirements} into {folder}", flush=True)
+    print(f"Installing {' and '.join(first) or requirements} into {folder}", flush=True)
     if not works(python):
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     made_from.unlink(missing_ok=True)
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     exactly = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
+    if first:
+        begun_with.unlink(missing_ok=True)
+        asked = folder / "begin-with.txt"
+        asked.write_text(entries(text, first))
+        subprocess.run([*pip, *exactly, "--requirement", asked], check=True)
+        begun_with.write_text(first_wanted)
+        return
     subprocess.run([*pip, *exactly, "--requirement", requirements], check=True)
     made_from.write_text(wanted)
+
+
+def made_for_this(text):
+    """What an environment of these requirements is marked with."""
+    return f"# Python {sys.version}\n{text}"
+
+
+def is_there(mark, wanted):
+    return mark.exists() and mark.read_text() == wanted
+
+
+def entries(text, names):
+    """The requirements of these names, with their hashes."""
+    found = [it for it in re.split(r"\n(?=\S)", text.strip()) if it.split("==")[0] in names]
+    if len(found) != len(names):
+        sys.exit(f"not all of {', '.join(names)} are required")
+    return "".join(f"{it}\n" for it in found)
 
 
 def works(python):
