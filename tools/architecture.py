@@ -3,8 +3,10 @@
 Lambda itself says nothing at deployment: every invocation then fails with "exec format error".
 """
 
+import os
 import pathlib
 import re
+import shlex
 import sys
 import tomllib
 
@@ -20,15 +22,20 @@ def architecture_of(binary):
     return MACHINES.get(machine, f"ELF machine {machine:#x}")
 
 
-def configured(samconfig):
-    """What samconfig.toml says of the parameter Architecture, in any of its environments."""
-    for environment in tomllib.loads(samconfig).values():
-        if not isinstance(environment, dict):
-            continue
-        overrides = environment.get("deploy", {}).get("parameters", {}).get("parameter_overrides", "")
-        overrides = " ".join(overrides) if isinstance(overrides, list) else str(overrides)
-        if found := re.search(r"\bArchitecture=[\"']?(\w+)", overrides):
-            yield found[1]
+def configured(samconfig, environment):
+    """What samconfig.toml says of the parameter Architecture, in the environment that sam uses; None: nothing."""
+    settings = tomllib.loads(samconfig).get(environment, {})
+    found = None
+    for command in ("global", "deploy"):  # as sam reads them: the command's own come last
+        overrides = settings.get(command, {}).get("parameters", {}).get("parameter_overrides")
+        if isinstance(overrides, dict):
+            found = overrides.get("Architecture", found)
+        elif overrides:
+            text = " ".join(map(str, overrides)) if isinstance(overrides, list) else str(overrides)
+            for word in shlex.split(text):
+                if match := re.fullmatch(r"(?:ParameterKey=Architecture,ParameterValue|Architecture)=(\w+)", word):
+                    found = match[1]
+    return found
 
 
 def main(bootstrap, wanted):
@@ -36,12 +43,13 @@ def main(bootstrap, wanted):
     if found != wanted:
         sys.exit(f"{bootstrap} is made for {found} and not for {wanted}: build it with ARCH={wanted} sam build")
     samconfig = pathlib.Path("samconfig.toml")
-    for deployed in configured(samconfig.read_text()) if samconfig.exists() else []:
-        if deployed != wanted:
-            sys.exit(
-                f"samconfig.toml deploys Architecture={deployed} and the binary is made for {wanted}: "
-                f"ARCH={deployed} sam build"
-            )
+    environment = os.environ.get("SAM_CONFIG_ENV", "default")
+    deployed = configured(samconfig.read_text(), environment) if samconfig.exists() else None
+    if deployed not in (None, wanted):
+        sys.exit(
+            f"samconfig.toml deploys Architecture={deployed} and the binary is made for {wanted}: "
+            f"ARCH={deployed} sam build"
+        )
 
 
 if __name__ == "__main__":

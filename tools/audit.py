@@ -4,13 +4,13 @@ and of everything that the tools consist of, by the lock files. Needs the intern
 Ends with 0 if there is none, with 1 if there is one, with 3 if nobody could be asked.
 """
 
+import http.client
 import json
 import os
 import pathlib
 import re
 import sys
 import tomllib
-import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -53,7 +53,7 @@ def main():
                 for id in ids:
                     print(f"{name} {version}: https://osv.dev/vulnerability/{id}")
                 found += len(ids)
-    except (urllib.error.URLError, TimeoutError, ValueError, KeyError) as e:
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError) as e:
         print(f"{URL} could not be asked: {e}", file=sys.stderr)
         return 3
     print(f"{len(packages)} packages, {found} known vulnerabilities")

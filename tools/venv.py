@@ -19,9 +19,8 @@ def main(folder, requirements, *first):
     text = pathlib.Path(requirements).read_text()
     wanted = made_for_this(text)
     begun_with, first_wanted = folder / "begun-with", made_for_this(entries(text, first))
-    if is_there(made_from, wanted) and works(python):
-        return
-    if first and is_there(begun_with, first_wanted) and works(python):
+    is_usable = works(python) and all(of_this_python(mark) for mark in (made_from, begun_with))
+    if is_usable and (is_there(made_from, wanted) or first and is_there(begun_with, first_wanted)):
         return
     try:
         import ensurepip  # noqa: F401  Debian packages it and venv on their own
@@ -32,7 +31,7 @@ def main(folder, requirements, *first):
             "(Debian, Ubuntu: apt install python3-venv)"
         )
     print(f"Installing {' and '.join(first) or requirements} into {folder}", flush=True)
-    if not works(python):
+    if not is_usable:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     made_from.unlink(missing_ok=True)
@@ -52,6 +51,11 @@ def main(folder, requirements, *first):
 def made_for_this(text):
     """What an environment of these requirements is marked with."""
     return f"# Python {sys.version}\n{text}"
+
+
+def of_this_python(mark):
+    """Whether an environment with this mark, if it is marked at all, was made by the Python that runs here."""
+    return not mark.exists() or mark.read_text().startswith(made_for_this(""))
 
 
 def is_there(mark, wanted):

@@ -13,7 +13,7 @@ pub(super) fn sign(result: &mut Result<Answer, InvocationError>, function_arn: &
         Ok(Answer::Sweep(report)) => {
             report.version = version;
             let all = report.vpcs.iter().flat_map(|vpc| vpc.policy_characters.keys());
-            report.note = narrowing(&report.environments, all, function_arn);
+            report.note = narrowing(&report.environments, all, function_arn, "");
         }
         Ok(Answer::Environment(report)) => of_environment(report, version, function_arn),
         Err(InvocationError::Actions(report)) => of_environment(report, version, function_arn),
@@ -23,8 +23,12 @@ pub(super) fn sign(result: &mut Result<Answer, InvocationError>, function_arn: &
 
 fn of_environment(report: &mut Report, version: Option<&'static str>, function_arn: &str) {
     report.version = version;
-    report.note = narrowing(std::slice::from_ref(report), [], function_arn);
+    let more = "; a sweep's result names those of all VPCs";
+    report.note = narrowing(std::slice::from_ref(report), [], function_arn, more);
 }
+
+/// The most endpoints that `SqsEndpointArns` takes.
+const MOST: usize = 20;
 
 /// The value of `SqsEndpointArns` with which the role may change the policy of these SQS endpoints and
 /// of no others, if a policy was written, or would be. Those in whose VPC something of ours is are `all`.
@@ -32,6 +36,7 @@ fn narrowing<'a>(
     reports: &'a [Report],
     all: impl IntoIterator<Item = &'a String>,
     function_arn: &str,
+    more: &str,
 ) -> Option<String> {
     let mut parts = function_arn.split(':');
     let (Some("arn"), Some(partition), Some("lambda"), Some(region), Some(account)) =
@@ -45,13 +50,16 @@ fn narrowing<'a>(
         return None;
     }
     let ids: BTreeSet<&String> = lines.filter_map(|line| line.id.as_ref()).chain(all).collect();
+    if ids.len() > MOST {
+        return None;
+    }
     let mut value = String::new();
     for id in ids {
         let comma = if value.is_empty() { "" } else { "," };
         value += &format!("{comma}arn:{partition}:ec2:{region}:{account}:vpc-endpoint/{id}");
     }
     Some(format!(
-        "unless it is set, the template's parameter SqsEndpointArns can name the SQS endpoints that were seen here, and narrow the function's role to them: {value}"
+        "unless it is set, the template's parameter SqsEndpointArns can name the SQS endpoints that were seen here, and narrow the function's role to them{more}: {value}"
     ))
 }
 
@@ -75,6 +83,14 @@ mod tests {
     }
 
     #[test]
+    fn no_value_is_told_that_the_template_would_not_take() {
+        let written = [report(&[(Kind::SqsEndpoint, Change::Updated, "vpce-0")])];
+        let all = |count: usize| (1..count).map(|n| format!("vpce-{n}")).collect::<Vec<_>>();
+        assert!(narrowing(&written, &all(MOST), FUNCTION, "").is_some());
+        assert_eq!(narrowing(&written, &all(MOST + 1), FUNCTION, ""), None);
+    }
+
+    #[test]
     fn the_role_is_narrowed_to_the_sqs_endpoints_that_are_used_once_a_policy_is_written() {
         let (kept, written) = (Change::Kept, Change::Updated);
         for (lines, all, expected) in
@@ -95,12 +111,12 @@ mod tests {
             ]
         {
             let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
-            let note = narrowing(&[report(&lines)], &all, FUNCTION);
+            let note = narrowing(&[report(&lines)], &all, FUNCTION, "");
             match expected {
                 None => assert_eq!(note, None),
                 Some(arns) => assert!(note.unwrap().ends_with(&format!(": {}", arns.join(",")))),
             }
-            assert_eq!(narrowing(&[report(&lines)], &all, "function"), None);
+            assert_eq!(narrowing(&[report(&lines)], &all, "function", ""), None);
         }
     }
 }

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -53,7 +54,21 @@ def test_parameters_with_blanks_arrive_whole_as_samconfig_writes_them():
     }
 
 
-@pytest.mark.parametrize("value", ["rate(30 minutes)", "cron(0/15 * * * ? *)", "CostCenter=42,Owner=net work", "a=b,c="])
-def test_parameters_arrive_whole_in_quotes_of_their_own(value):
-    """As README and docs write them on a command line: the shell takes the outer quotes, sam the inner ones."""
-    assert parsed(f'EndpointTags="{value}"') == {"EndpointTags": value}
+def overrides():
+    """The parameters of every `sam deploy` in README and docs, as a shell hands them over."""
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.S):
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.startswith("sam deploy") and "--parameter-overrides" in line:
+                    words = shlex.split(line, comments=True)
+                    yield words[words.index("--parameter-overrides") + 1 :]
+
+
+@pytest.mark.parametrize("words", list(overrides()), ids=" ".join)
+def test_parameters_arrive_whole_as_the_documents_write_them(words):
+    wanted = {name: value.strip('"') for name, value in (word.split("=", 1) for word in words)}
+    assert parsed(*words) == wanted
+
+
+def test_the_documents_show_how_a_blank_is_written():
+    assert any(" " in word for words in overrides() for word in words)

@@ -27,6 +27,9 @@ ADMITTED = {
     "CC0-1.0", "CDLA-Permissive-2.0",
 }  # fmt: skip
 
+# The SHA-256 of the index of the public registry, as Cargo.lock names it.
+PUBLIC_REGISTRY = "c19b7c6f923b580ac259164a89f2577984ad5ab09ee9d583b888f934adbbe8d0"
+
 # Crates of which two versions are linked into what is deployed, and why that stands.
 TWICE = {
     "base64": "the SDK and lambda_runtime are not of one mind; it is small, and nobody's input reaches the older one alone",
@@ -74,7 +77,8 @@ def test_everything_that_is_compiled_comes_from_the_one_registry_with_a_checksum
     packages = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
     others = [p for p in packages if p["name"] != "mwaa-vpc-endpoints"]
     assert len(others) == len(packages) - 1
-    assert {p["source"].split("+")[0] for p in others} == {"registry"} and len({p["source"] for p in others}) == 1
+    (source,) = {p["source"] for p in others}
+    assert hashlib.sha256(source.encode()).hexdigest() == PUBLIC_REGISTRY, source
     assert all(re.fullmatch("[0-9a-f]{64}", p["checksum"]) for p in others)
 
 
@@ -173,13 +177,19 @@ def test_a_binary_of_another_architecture_is_not_packaged(tmp_path):
         (elf(X86_64), "x86_64", "Architecture=x86_64", ""),
         (elf(X86_64), "x86_64", 'VpcIds=\\"\\" Architecture=\\"arm64\\"', "deploys Architecture=arm64"),
         (elf(ARM64), "arm64", "Architecture=x86_64", "ARCH=x86_64 sam build"),
+        (elf(X86_64), "x86_64", "ParameterKey=Architecture,ParameterValue=arm64", "ARCH=arm64 sam build"),
+        (elf(X86_64), "x86_64", 'EndpointTags=\\"Architecture=arm64,Owner=x\\"', ""),
+        (elf(X86_64), "x86_64", '[default.global.parameters]\nparameter_overrides = "Architecture=arm64"', "ARCH=arm64 sam build"),
+        (elf(X86_64), "x86_64", '[default.deploy.parameters.parameter_overrides]\nArchitecture = "arm64"', "ARCH=arm64 sam build"),
+        (elf(X86_64), "x86_64", '[arm.deploy.parameters]\nparameter_overrides = "Architecture=arm64"', ""),
     ],
 )
 def test_a_binary_of_the_wrong_architecture_is_refused_when_it_is_built(tmp_path, binary, wanted, samconfig, said):
     (tmp_path / "bootstrap").write_bytes(binary)
     if samconfig:
-        text = f'version = 0.1\n[default.deploy.parameters]\nparameter_overrides = "{samconfig}"\n'
-        (tmp_path / "samconfig.toml").write_text(text)
+        if not samconfig.startswith("["):
+            samconfig = f'[default.deploy.parameters]\nparameter_overrides = "{samconfig}"'
+        (tmp_path / "samconfig.toml").write_text(f"version = 0.1\n{samconfig}\n")
     command = [sys.executable, ROOT / "tools" / "architecture.py", "bootstrap", wanted]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (run.returncode == 0) == (not said)
@@ -206,7 +216,9 @@ def osv():
             asked.extend(queries)
             bad = {"vulns": [{"id": "RUSTSEC-0000-0000"}]}
             results = [bad if q["package"]["name"] == "tokio" and self.server.knows else {} for q in queries]
-            body = json.dumps({"results": results}).encode()
+            body = json.dumps({"results": results}).encode() if self.server.broken is None else self.server.broken
+            if not body:
+                return self.connection.close()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -216,7 +228,7 @@ def osv():
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.knows, server.asked = True, asked
+    server.knows, server.asked, server.broken = True, asked, None
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -234,10 +246,16 @@ def test_an_audit_tells_what_is_known_of_everything_that_is_locked(osv):
     asked = {(q["package"]["name"], q["version"]) for q in osv.asked}
     assert asked == {(name, version) for _, name, version in audit.locked()}
     assert {"aws-sdk-ec2", "cargo-lambda", "aws-sam-cli"} <= {name for name, _ in asked}
+    tools = [re.findall(r"^\S+==", path.read_text(), re.M) for path in (ROOT / "tools").glob("requirements*.txt")]
+    assert sum(ecosystem != "crates" + ".io" for ecosystem, _, _ in audit.locked()) == sum(map(len, tools))
     osv.knows = False
     assert run_audit(url).returncode == 0
 
 
-def test_an_audit_that_reaches_nobody_is_no_good_news():
+def test_an_audit_that_reaches_nobody_is_no_good_news(osv):
     run = run_audit("http://127.0.0.1:1")
     assert run.returncode == 3 and "could not be asked" in run.stderr
+    for broken in (b"", b"[]", b"no JSON"):
+        osv.broken = broken
+        run = run_audit(f"http://127.0.0.1:{osv.server_port}")
+        assert run.returncode == 3 and "could not be asked" in run.stderr

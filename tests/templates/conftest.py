@@ -310,6 +310,7 @@ class Iam:
             return False
         matches = {
             "StringEquals": lambda value, pattern: value == pattern,
+            "StringEqualsIgnoreCase": lambda value, pattern: value.lower() == pattern.lower(),
             "StringLike": fnmatch.fnmatchcase,
             "ArnEquals": arn_matches,
         }[operator]

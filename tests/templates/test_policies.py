@@ -8,18 +8,19 @@ import pytest
 from conftest import OWNER, PARTICIPANT, REGIONS
 from test_template_iam import UPDATED_TAGS, known_key, of_action
 
-GUARD = json.loads((Path(__file__).parents[2] / "policies" / "scp-tags.json").read_text())
+TEXT = (Path(__file__).parents[2] / "policies" / "scp-tags.json").read_text()
+GUARD = json.loads(TEXT)
 OURS = "mwaa-vpc-endpoints/environment"
 
 
-def denies(iam, principal, action, kind, keys, tagged=False):
+def denies(iam, principal, action, kind, keys, tagged=False, guard=GUARD):
     """Whether the guard denies that `principal` writes the tags `keys` of a resource; None: all that it has."""
     context = {"aws:PrincipalArn": principal}
     if keys is not None:
         context["aws:TagKeys"] = keys
     if tagged:
         context[f"aws:ResourceTag/{OURS}"] = "arn:aws:airflow:us-east-1:210987654321:environment/analytics"
-    return iam.denies(GUARD["Statement"], f"ec2:{action}", f"arn:aws:ec2:us-east-1:{OWNER}:{kind}/x", context)
+    return iam.denies(guard["Statement"], f"ec2:{action}", f"arn:aws:ec2:us-east-1:{OWNER}:{kind}/x", context)
 
 
 KINDS = ["vpc-endpoint", "security-group"]
@@ -29,9 +30,10 @@ EVERY_TAG = [*UPDATED_TAGS, OURS, "mwaa-vpc-endpoints/role"]
 @pytest.mark.parametrize("partition, kind", list(itertools.product(REGIONS, KINDS)))
 def test_the_functions_own_calls_pass(iam, render, partition, kind):
     role = render("template.yaml", partition=partition).arn("FunctionRole")
+    guard = json.loads(TEXT.replace("us-east-1", REGIONS[partition]))  # as docs/security.md says
     for keys in (EVERY_TAG, [*EVERY_TAG, "Name", "CostCenter"], UPDATED_TAGS):
-        assert not denies(iam, role, "CreateTags", kind, keys)
-        assert not denies(iam, role, "CreateTags", kind, keys, tagged=True)
+        assert not denies(iam, role, "CreateTags", kind, keys, guard=guard)
+        assert not denies(iam, role, "CreateTags", kind, keys, tagged=True, guard=guard)
 
 
 OTHERS = [
@@ -39,6 +41,8 @@ OTHERS = [
     "arn:{}:iam::{}:user/mwaa-vpc-endpoints-function-us-east-1".format("{0}", OWNER),
     "arn:{}:iam::{}:role/x/mwaa-vpc-endpoints-function-us-east-1".format("{0}", OWNER),
     "arn:{}:iam::{}:role/mwaa-vpc-endpoints-function-us-east-1".format("{0}", PARTICIPANT),
+    "arn:{}:iam::{}:role/mwaa-vpc-endpoints-function-eu-west-1".format("{0}", OWNER),
+    "arn:{}:iam::{}:role/mwaa-vpc-endpoints-function-us-east-1/Admin".format("{0}", OWNER),
     "arn:{}:iam::{}:root".format("{0}", OWNER),
 ]
 
@@ -49,6 +53,8 @@ def test_nobody_else_writes_or_takes_off_these_tags(iam, principal, partition, k
     for action, tagged, key in itertools.product(("CreateTags", "DeleteTags"), (False, True), EVERY_TAG):
         assert denies(iam, principal, action, kind, [key], tagged)
         assert denies(iam, principal, action, kind, ["Name", key], tagged)
+        # IAM's condition on a tag does not tell capital letters from small ones.
+        assert denies(iam, principal, action, kind, [key.upper()], tagged)
     # DeleteTags without keys takes off all that there are.
     assert denies(iam, principal, "DeleteTags", kind, None, tagged=True)
 

@@ -76,7 +76,11 @@ def asked(call, stack):
                 keys[key] = real(keys[key])
         if "ec2:Vpc" in keys:
             keys["ec2:Vpc"] = f"arn:aws:ec2:us-east-1:{OWNER}:vpc/{real(keys['ec2:Vpc'])}"
-        yield action, f"arn:aws:ec2:us-east-1:{account}:{kind}/{real(name)}", keys
+        arn = f"arn:aws:ec2:us-east-1:{account}:{kind}/{real(name)}"
+        yield action, arn, keys
+        # What is created with tags needs the permission to tag it, too.
+        if any(key.startswith("aws:RequestTag/") for key in keys):
+            yield "ec2:CreateTags", arn, {"ec2:CreateAction": call["action"]}
 
 
 @pytest.mark.parametrize("narrowed", NARROWING, ids=lambda n: "+".join(k for k, on in n.items() if on) or "wide")

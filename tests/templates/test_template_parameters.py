@@ -117,10 +117,13 @@ BAD = {
     "VpcIds": ["vpc-*", "subnet-0123456789abcdef0", *spoilt("vpc-0123456789abcdef0"), ",".join(["vpc-01234567"] * 21)],
     "SecurityGroups": ["", "auto,sg-0123456789abcdef0", "sg-*", "sg-0123456789abcdef0, sg-0123456789abcdef1"],
     "WebserverSources": [
-        "10.0.0.0", "10.0.0.0/33", "fd00::/129", "sg-0123456789abcdef0", "everybody", *spoilt("10.0.0.0/8"),
+        "10.0.0.0", "10.0.0.0/33", "999.0.0.0/8", "10.0.0.256/32", "fd00::/129", "sg-0123456789abcdef0", "everybody", *spoilt("10.0.0.0/8"),
     ],
     "IpAddressType": ["", "IPv4"],
-    "EndpointTags": ["CostCenter", "=42", "aws:x=1", "Name=x", "a=1,Name=x", "a=1,mwaa-vpc-endpoints/environment=x", "a=1,"],
+    "EndpointTags": [
+        "CostCenter", "=42", "aws:x=1", "Name=x", "a=1,Name=x", "a=1,mwaa-vpc-endpoints/environment=x", "a=1,",
+        "a=1, Name=x", " aws:x=1", "AWS:x=1", "a=1, mwaa-vpc-endpoints/environment=x", " =x", "a=1,,b=2", "Name =x",
+    ],
     "QueuePrincipalOrgId": ["x"],
     "SqsEndpointArns": [
         "vpce-0123456789abcdef0", "*", "arn:aws:ec2:us-east-1:111122223333:vpc-endpoint/*", *spoilt(SQS_ENDPOINT),
@@ -275,11 +278,20 @@ def test_the_function_is_what_the_makefile_builds(render, templates):
     assert tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]["build"]["parameters"]["build_in_source"]
 
 
-def test_lost_events_raise_an_alarm(render):
+def test_lost_events_raise_an_alarm_that_goes_off_again(render):
     topic = "arn:aws:sns:us-east-1:111122223333:alerts"
-    for parameters, actions in (({}, None), ({"AlarmTopicArn": topic}, [topic])):
-        stack = render("template.yaml", **parameters)
-        alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
-        watched = {a["Dimensions"][0]["Value"] for a in alarms}
-        assert watched == {stack._names[q] for q in stack.of_type("AWS::SQS::Queue")}
-        assert all(a.get("AlarmActions") == actions for a in alarms)
+    for name, account, more in (("template.yaml", OWNER, {}), ("participant.yaml", PARTICIPANT, {"OwnerAccountId": OWNER})):
+        for parameters, actions in (({}, None), ({"AlarmTopicArn": topic}, [topic])):
+            stack = render(name, account=account, **more, **parameters)
+            alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
+            watched = {(a["Namespace"], a["MetricName"], a["Dimensions"][0]["Value"]) for a in alarms}
+            # What lies in a queue keeps an alarm on for days, and silent about what comes next.
+            queues = {("AWS/SQS", "NumberOfMessagesSent", stack._names[q]) for q in stack.of_type("AWS::SQS::Queue")}
+            functions = {
+                ("AWS/Lambda", metric, stack._names[f])
+                for f in stack.of_type("AWS::Serverless::Function")
+                for metric in ("DestinationDeliveryFailures", "Throttles")
+            }
+            assert watched == queues | functions
+            assert all(a.get("AlarmActions") == actions for a in alarms)
+            assert {(a["Statistic"], a["Threshold"], a["TreatMissingData"]) for a in alarms} == {("Sum", 0, "notBreaching")}
