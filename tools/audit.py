@@ -19,7 +19,10 @@ AT_ONCE = 500  # OSV takes 1,000 queries in a batch
 
 
 def locked(root=ROOT):
-    """Everything that is locked, as (ecosystem, name, version); the ecosystems by OSV's names."""
+    """Everything that is locked, as (ecosystem, name, version); the ecosystems by OSV's names.
+
+    Two of these are names of hosts as well, to which nothing here talks: hence in two pieces.
+    """
     for package in tomllib.loads((root / "Cargo.lock").read_text())["package"]:
         if "source" in package:
             yield "crates" + ".io", package["name"], package["version"]

@@ -1,9 +1,11 @@
 """The environment's Celery queue in the policies of the VPC's SQS endpoints."""
 
 import json
+import pathlib
+import tomllib
 
 import pytest
-from harness import QUEUE_ACTIONS, SQS, blog_policy, event, sample
+from harness import OWNER, QUEUE_ACTIONS, SQS, blog_policy, event, sample
 
 QUEUE = sample("pending-private")["detail"]["celeryExecutorQueue"]
 OURS = {
@@ -279,3 +281,23 @@ def test_a_policy_that_would_be_too_long_is_not_written(aws, function, vpc):
     assert not answer.ok
     assert "20480" in answer.error and endpoint in answer.error
     assert aws.snapshot(vpc).endpoints[endpoint]["policy"] == long
+
+
+def test_a_result_names_the_version_and_once_a_policy_was_written_what_narrows_the_role(aws, function, vpc, deliver):
+    manifest = (pathlib.Path(__file__).parents[2] / "Cargo.toml").read_text()
+    version = tomllib.loads(manifest)["package"]["version"]
+    answer, _ = deliver(blog_policy())
+    endpoint = sqs_result(answer)["id"]
+    arn = f"arn:aws:ec2:us-east-1:{OWNER}:vpc-endpoint/{endpoint}"
+
+    assert answer.value["version"] == version
+    assert "SqsEndpointArns" in answer.value["note"] and answer.value["note"].endswith(f": {arn}")
+
+    again = function.deliver(event("pending-private", vpc))
+    assert again.value["version"] == version and "note" not in again.value
+
+    swept = function.deliver({"sweep": True})
+    assert swept.value["version"] == version and "note" not in swept.value
+    lines = [json.loads(line) for line in swept.log.splitlines() if line.startswith("{")]
+    (told,) = [line for line in lines if line.get("message") == "sweep"]
+    assert told["version"] == version
