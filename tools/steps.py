@@ -1,7 +1,7 @@
 """Makes several targets, says how long each took, and sums up: steps.py [--quiet] MAKE -- STEP...
 
 A step is a target. Written with `&` it is made beside those that follow, up to the next `|`, where it is waited for; what
-it says is shown when it is done. Written with `!`, the later ones build upon it: if it fails they are not made. All
+it says is shown only if it fails. Written with `!`, the later ones build upon it: if it fails they are not made. All
 others go on after a failure, so that one run shows all that is wrong. The last line has the numbers of passed and failed
 tests; with --quiet there is nothing but what the targets say, and how long the first build will take.
 """
@@ -37,7 +37,7 @@ class Step:
         )
 
     def finish(self):
-        """Waits, tells what was said meanwhile, and returns the code."""
+        """Waits, tells what was said meanwhile if it failed, and returns the code."""
         code = self.process.wait()
         if self.output:
             self.output.seek(0)

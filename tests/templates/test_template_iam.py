@@ -86,6 +86,12 @@ def split_placeholders(arn):
     return parts
 
 
+def keys_of(action, kind):
+    """The condition keys that the reference lists for an action and a type of resource, those of any type among them."""
+    types = of_action(action)["resource_types"]
+    return types[kind]["condition_keys"] + types.get("", {"condition_keys": []})["condition_keys"]
+
+
 def known_key(key, known):
     return any(key == k or ("${" in k and key.startswith(k.split("${")[0])) for k in known)
 
@@ -313,9 +319,8 @@ class Calls:
     def _one(self, action, arn, keys):
         kind = arn.split(":", 5)[5].split("/")[0]
         action = action if ":" in action else f"ec2:{action}"
-        types = of_action(action)["resource_types"]
-        sendable = types[kind]["condition_keys"] + types.get("", {"condition_keys": []})["condition_keys"]
-        sent = {k: v for k, v in keys.items() if known_key(k, sendable + GLOBAL_KEYS) or k in self.also_sent}
+        sendable = keys_of(action, kind) + GLOBAL_KEYS
+        sent = {k: v for k, v in keys.items() if known_key(k, sendable) or k in self.also_sent}
         return self.iam.allows(self.statements, action, arn, sent)
 
     def look(self, action):
