@@ -1,7 +1,7 @@
 """Makes several targets, says how long each took, and sums up: steps.py [--quiet] MAKE -- STEP...
 
 A step is a target. Written with `&` it is made beside those that follow, up to the next `|`, where it is waited for; what
-it says is shown only if it fails. Written with `!`, the later ones build upon it: if it fails they are not made. All
+it says is shown only if it fails. It gives way to them, unless it is written with `&&`. Written with `!`, the later ones build upon it: if it fails they are not made. All
 others go on after a failure, so that one run shows all that is wrong. The last line has the numbers of passed and failed
 tests; with --quiet there is nothing but what the targets say, and how long the first build will take.
 """
@@ -27,11 +27,11 @@ REMINDER = 60
 class Step:
     """A target that is being made."""
 
-    def __init__(self, name, command, beside, results):
+    def __init__(self, name, command, beside, gives_way, results):
         self.name, self.began = name, time.monotonic()
         self.output = open(results / f"{name}.log", "w+b") if beside else None
-        # What is made beside others gives way to them: tests that wait come first, compiling fills the gaps.
-        nice = ["nice", "-n", "10"] if beside else []
+        # Tests that wait come first, and compiling fills the gaps.
+        nice = ["nice", "-n", "10"] if gives_way else []
         self.process = subprocess.Popen(
             [*nice, *command], stdout=self.output, stderr=self.output and subprocess.STDOUT
         )
@@ -122,7 +122,7 @@ class Steps:
                     how = ", beside what follows" if beside else ""
                     print(f"{BOLD}[{number}/{self.count}] {name}{PLAIN}{how}", flush=True)
                 command = [*self.make, "--no-print-directory", name, f"RESULTS={self.results}"]
-                step = Step(name, command, beside, self.results)
+                step = Step(name, command, beside, beside and "&&" not in word, self.results)
                 if beside:
                     self.beside.append(step)
                 else:

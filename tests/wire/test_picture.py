@@ -1,6 +1,9 @@
-"""The picture of a run in the documentation is of a run as it is today."""
+"""What `make run` shows: the picture of it is of a run as it is today, and it needs no more than is installed for it."""
 
+import importlib.metadata
 import pathlib
+import re
+import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -14,6 +17,22 @@ def test_the_picture_shows_what_a_run_prints(binary):
 
     old = picture.drawn((ROOT / "docs" / "run.svg").read_text())
     assert picture.compared(old) == picture.compared(shown), "docs/run.svg is out of date: make picture"
+
+
+def test_a_run_imports_only_what_is_installed_for_it(binary):
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    installed = set(re.search(r"^EMULATOR := (.*)$", makefile, re.M)[1].split())
+
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", picture.DEMO, binary], capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+    modules = re.findall(r"^import time:[^|]*\|[^|]*\| +(\w+)", done.stderr, re.M)
+    of = importlib.metadata.packages_distributions()
+    needed = {name.lower().replace("_", "-") for module in modules for name in of.get(module, [])}
+    assert "moto" in needed
+    assert needed - {"setuptools"} <= installed, "python3 -m venv brings setuptools, or nobody"
 
 
 def test_the_picture_of_lines_is_read_back_as_they_are():
