@@ -152,6 +152,8 @@ class Stack:
                 return self._resolve(yes if self._condition(name) else no)
             if function == "Fn::Join":
                 return argument[0].join(self._resolve(argument[1]))
+            if function == "Fn::Select":
+                return self._resolve(argument[1])[int(argument[0])]
             if function == "Fn::Split":
                 return self._resolve(argument[1]).split(argument[0])
             if function == "Fn::GetAtt":
@@ -177,9 +179,10 @@ class Stack:
         if name in self.parameters:
             return self.parameters[name]
         assert name in self._there, f"reference to {name}, which is not made"
-        if self.template["Resources"][name]["Type"] == "AWS::SQS::Queue":
+        kind = self.template["Resources"][name]["Type"]
+        if kind == "AWS::SQS::Queue":
             return f"https://sqs.{self.region}.amazonaws.com/{self.account}/{self._names[name]}"
-        return self._names[name]
+        return self.arn(name) if kind == "AWS::SNS::Topic" else self._names[name]
 
     def _name(self, logical_id):
         r = self.template["Resources"][logical_id]
@@ -202,6 +205,9 @@ class Stack:
             "AWS::Events::Rule": f"events:{here}:rule/" + ("" if bus == "default" else f"{bus}/") + name,
             "AWS::Events::EventBus": f"events:{here}:event-bus/{name}",
             "AWS::IAM::Role": f"iam::{self.account}:role/{name}",
+            "AWS::SNS::Topic": f"sns:{here}:{name}",
+            "AWS::CloudWatch::Alarm": f"cloudwatch:{here}:alarm:{name}",
+            "AWS::CloudWatch::CompositeAlarm": f"cloudwatch:{here}:alarm:{name}",
         }[r["Type"]]
         return f"arn:{self.partition}:{tail}"
 
@@ -313,6 +319,7 @@ class Iam:
             "StringEqualsIgnoreCase": lambda value, pattern: value.lower() == pattern.lower(),
             "StringLike": fnmatch.fnmatchcase,
             "ArnEquals": arn_matches,
+            "ArnLike": arn_matches,
         }[operator]
         found = [any(matches(value, pattern) for pattern in wanted) for value in _listed(sent)]
         return any(found) if for_any else all(found)
