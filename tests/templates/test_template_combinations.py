@@ -33,6 +33,7 @@ VALUES = {
         "ReservedConcurrency": ["1", "none"],
         "AlarmTopicArn": ["", "arn:aws-us-gov:sns:us-gov-west-1:111122223333:" + "x" * 256],
         "NotifyEmail": ["", "network@example.com"],
+        "ResultTopicArn": ["", "arn:aws-us-gov:sns:us-gov-west-1:111122223333:" + "y" * 256],
         "SweepAlarmHours": ["1", "2", "168"],
     },
     "participant.yaml": {

@@ -196,6 +196,108 @@ def test_the_sweep_is_on_unless_it_is_turned_off(render, alone):
     assert not sweep_rules(render("participant.yaml", account=PARTICIPANT, OwnerAccountId=OWNER))
 
 
+# ---- results -----------------------------------------------------------------------------------------------------------
+
+RESULT_TOPIC = f"arn:aws:sns:us-east-1:{OWNER}:results"
+
+
+def record(stack, result, function=None):
+    """What Lambda puts on the default bus when an invocation ended well (developer guide, "Capturing records of Lambda
+    asynchronous invocations"; for the event's own fields the page on destinations of the CDK)."""
+    function = function or stack.arn("MwaaVpcEndpointsFunction")
+    return {
+        "version": "0",
+        "id": "6b3a4d2c-5e1f-4c0d-9a8b-7c6d5e4f3a2b",
+        "detail-type": "Lambda Function Invocation Result - Success",
+        "source": "lambda",
+        "account": OWNER,
+        "time": "2026-03-04T10:15:07Z",
+        "region": "us-east-1",
+        "resources": [f"{function}:$LATEST", f"arn:aws:events:us-east-1:{OWNER}:event-bus/default"],
+        "detail": {
+            "version": "1.0",
+            "timestamp": "2026-03-04T10:15:06.651Z",
+            "requestContext": {
+                "requestId": "c2a6f2ae-7dbb-4d22-8782-d0485c9877e2",
+                "functionArn": f"{function}:$LATEST",
+                "condition": "Success",
+                "approximateInvokeCount": 1,
+            },
+            "requestPayload": {"sweep": True},
+            "responseContext": {"statusCode": 200, "executedVersion": "$LATEST"},
+            "responsePayload": result,
+        },
+    }
+
+
+SUMMARY = "made 2 endpoints for forecasting of 210987654321, 40 s after it became PENDING"
+CHANGED = {"outcome": "changed", "summary": SUMMARY, "warnings": []}
+
+
+@pytest.mark.parametrize(
+    "result, told",
+    [
+        (CHANGED | {"environment": "arn:aws:airflow:us-east-1:210987654321:environment/forecasting"}, True),
+        (CHANGED | {"environments": [], "reached": 3}, True),  # a sweep's
+        (CHANGED | {"dryRun": True}, False),
+        ({"outcome": "unchanged", "warnings": []}, False),
+        ({"outcome": "failed", "summary": "nothing", "warnings": []}, False),
+        ({"outcome": "changed"}, False),
+        (None, False),
+    ],
+)
+def test_of_results_only_a_change_is_told(render, result, told):
+    stack = render("template.yaml", ResultTopicArn=RESULT_TOPIC)
+    pattern = EventPattern.load(json.dumps(event_rules(stack)["ResultRule"]["EventPattern"]))
+    assert pattern.matches_event(record(stack, result)) == told
+    another = f"arn:aws:lambda:us-east-1:{OWNER}:function:another"
+    assert not pattern.matches_event(record(stack, result, another))
+    assert not pattern.matches_event(record(stack, result) | {"detail-type": "Lambda Function Invocation Result - Failure"})
+
+
+def test_a_result_starts_nothing_again(render, owner, alone):
+    """It is put on the bus on which events of environments are heard."""
+    for stack in (alone, owner):
+        for rule in event_rules(stack).values():
+            assert not EventPattern.load(json.dumps(rule["EventPattern"])).matches_event(record(stack, CHANGED))
+
+
+def transformed(transformer, event):
+    """The text that EventBridge makes: each path's value in the place of its name."""
+    text = transformer["InputTemplate"]
+    for name, path in transformer["InputPathsMap"].items():
+        value = event
+        for key in path.removeprefix("$.").split("."):
+            value = value[key]
+        assert f"<{name}>" in text, f"{name} is not used"
+        text = text.replace(f"<{name}>", value)
+    assert "<" not in text
+    return text
+
+
+def test_a_person_can_read_what_is_told(render):
+    stack = render("template.yaml", ResultTopicArn=RESULT_TOPIC)
+    (target,) = event_rules(stack)["ResultRule"]["Targets"]
+    assert target["Arn"] == RESULT_TOPIC
+    first, second = transformed(target["InputTransformer"], record(stack, CHANGED)).splitlines()
+    assert json.loads(first) == SUMMARY  # each line is a string, or EventBridge takes the whole for broken JSON
+    assert json.loads(second) == (
+        f"At 2026-03-04T10:15:07Z, by {stack.arn('MwaaVpcEndpointsFunction')}:$LATEST, "
+        "in its log under c2a6f2ae-7dbb-4d22-8782-d0485c9877e2."
+    )
+
+
+def test_results_reach_the_bus_only_if_somebody_is_told(render, alone, iam):
+    bus = f"arn:aws:events:us-east-1:{OWNER}:event-bus/default"
+    for stack, told in ((alone, False), (render("template.yaml", ResultTopicArn=RESULT_TOPIC), True)):
+        (config,) = stack.of_type("AWS::Lambda::EventInvokeConfig").values()
+        assert config["DestinationConfig"].get("OnSuccess") == ({"Destination": bus} if told else None)
+        statements = [s for _, _, document in stack.identity_policies() for s in document["Statement"]]
+        assert iam.allows(statements, "events:PutEvents", bus, {}) == told
+        assert not iam.allows(statements, "events:PutEvents", bus.replace("default", "mwaa"), {})
+        assert ("ResultRule" in stack.resources) == told
+
+
 # ---- participants' environments ----------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,7 @@ NARROWED = {
 STACKS = {
     "owner": ("template.yaml", OWNER, {}),
     "owner, narrowed": ("template.yaml", OWNER, NARROWED),
+    "owner, telling results": ("template.yaml", OWNER, {"ResultTopicArn": "arn:aws:sns:us-east-1:111122223333:results"}),
     "owner, asking accounts": ("template.yaml", OWNER, {"ParticipantAccounts": PARTICIPANT, "ReaderRole": "yes"}),
     "participant": ("participant.yaml", PARTICIPANT, {"OwnerAccountId": OWNER}),
     "participant, asked": ("participant.yaml", PARTICIPANT, {"OwnerAccountId": OWNER, "ReaderRole": "yes"}),
@@ -256,6 +257,9 @@ def test_the_function_may_do_what_it_calls_and_no_more(render):
     calls, asking = calls_in_the_source(), {"ParticipantAccounts": PARTICIPANT, "ReaderRole": "yes"}
     assert actions(**asking) == calls
     assert actions() == actions(ReaderRole="yes") == calls - {"sts:AssumeRole"}
+    # Lambda puts the function's results on the default bus, with the function's role.
+    telling = {"ResultTopicArn": "arn:aws:sns:us-east-1:111122223333:results"}
+    assert actions(**telling) == actions() | {"events:PutEvents"}
     assert actions(**asking, Deletion="off") == calls
     making_groups = {"ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress"}
     assert actions(**asking, SecurityGroups=GROUP) == calls - making_groups
@@ -698,7 +702,11 @@ def test_the_bus_admits_participants_mwaa_events_and_nothing_else(render, iam, b
 
 
 def test_only_the_templates_rules_may_use_the_queue_for_undelivered_events(stack, iam):
-    rules = {stack.arn(name) for name in stack.of_type("AWS::Events::Rule")}
+    rules = {
+        stack.arn(name)
+        for name, rule in stack.of_type("AWS::Events::Rule").items()
+        if any("DeadLetterConfig" in target for target in rule["Targets"])
+    }
     (policy,) = stack.of_type("AWS::SQS::QueuePolicy").values()
     (statement,) = policy["PolicyDocument"]["Statement"]
     queue = stack.arn("UndeliveredEventsQueue")

@@ -109,6 +109,7 @@ GOOD = {
     "LogLevel": ["INFO", "DEBUG"],
     "LogRetentionDays": ["1", "90"],
     "AlarmTopicArn": ["", "arn:aws-cn:sns:cn-north-1:111122223333:alerts"],
+    "ResultTopicArn": ["", "arn:aws:sns:us-east-1:111122223333:results"],
     "NotifyEmail": ["", "network@example.com", "a.b+mwaa@mail.example.co.uk"],
 }
 BAD = {
@@ -140,6 +141,7 @@ BAD = {
     "LogLevel": ["info"],
     "LogRetentionDays": ["2"],
     "AlarmTopicArn": ["alerts"],
+    "ResultTopicArn": ["results", "arn:aws:sqs:us-east-1:111122223333:results"],
     "NotifyEmail": ["network", "network@example", "@example.com", "a@example.com,b@example.com", "a b@example.com"],
 }
 
@@ -256,11 +258,16 @@ def test_one_event_at_a_time_unless_told_otherwise(render):
 
 def test_an_event_that_still_fails_is_kept(render):
     stack = render("template.yaml")
-    assert function(stack)["EventInvokeConfig"] == {
-        "MaximumRetryAttempts": 2,
-        "MaximumEventAgeInSeconds": "21600",
-        "DestinationConfig": {"OnFailure": {"Type": "SQS", "Destination": stack.arn("FailedEventsQueue")}},
+    assert stack.of_type("AWS::Lambda::EventInvokeConfig") == {
+        "MwaaVpcEndpointsFunctionEventInvokeConfig": {  # the logical id that SAM would give it
+            "FunctionName": stack._names["MwaaVpcEndpointsFunction"],
+            "Qualifier": "$LATEST",
+            "MaximumRetryAttempts": 2,
+            "MaximumEventAgeInSeconds": "21600",
+            "DestinationConfig": {"OnFailure": {"Destination": stack.arn("FailedEventsQueue")}},
+        }
     }
+    assert "EventInvokeConfig" not in function(stack)
 
 
 def test_the_function_logs_into_its_own_log_group_in_json(render):
