@@ -22,7 +22,6 @@ OTHERS = {
     "REVERT_DRIFT",  # CloudFormation, drift-aware change sets
     "IncomingMessages", "NumberOfMessagesSent", "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage",  # SQS metrics
     "DeadLetterInvocations", "FailedInvocations", "TriggeredRules", "InvocationsFailedToBeSentToDlq", "MatchedEvents",  # EventBridge metrics
-    "AccountsNotAsked", "EndpointQuotaPercent", "EndpointsCreated", "PolicyPercent", "TimeToServeSeconds",  # docs/operations.md
     "AsyncEventsDropped", "ConcurrentExecutions", "UnreservedConcurrentExecution", "DestinationDeliveryFailures",  # Lambda
 }  # fmt: skip
 

@@ -168,7 +168,7 @@ class Stack:
                         return local[key]
                     return self._get_att(*key.split(".", 1)) if "." in key else self._ref(key)
 
-                return re.sub(r"\$\{([^!}]+)\}", replace, text)
+                return re.sub(r"\$\{([^!}]+)\}", replace, text).replace("${!", "${")
             assert not function.startswith("Fn::"), f"function {function} is unknown here"
         resolved = {k: self._resolve(v) for k, v in value.items()}
         return {k: v for k, v in resolved.items() if v is not _NO_VALUE}

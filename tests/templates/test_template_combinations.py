@@ -35,6 +35,7 @@ VALUES = {
         "NotifyEmail": ["", "network@example.com"],
         "ResultTopicArn": ["", "arn:aws-us-gov:sns:us-gov-west-1:111122223333:" + "y" * 256],
         "SweepAlarmHours": ["1", "2", "168"],
+        "Dashboard": ["off", "on"],
     },
     "participant.yaml": {
         "OwnerAccountId": [OWNER, PARTICIPANT],

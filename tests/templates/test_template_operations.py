@@ -10,6 +10,7 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.
 import bisect
 import functools
 import itertools
+import json
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -494,3 +495,313 @@ def test_a_participants_alarm_tells_of_events_that_were_kept_and_that_were_lost(
         data = Data()
         data.put(DAY, namespace, name, 1, **dimensions)
         assert on_times(alarm, data, DAY - HOUR, DAY + HOUR, step=1) == list(range(DAY + 1, DAY + 6))
+
+
+# ---- the dashboard -----------------------------------------------------------------------------------------------------
+
+
+def dashboard(stack):
+    (found,) = stack.of_type("AWS::CloudWatch::Dashboard").values()
+    return json.loads(found["DashboardBody"])["widgets"]
+
+
+def widgets(stack, kind):
+    return [it["properties"] for it in dashboard(stack) if it["type"] == kind]
+
+
+def shown(stack):
+    """Every metric of the dashboard: namespace, name, dimensions."""
+    for properties in widgets(stack, "metric"):
+        for metric in properties["metrics"]:
+            if isinstance(metric[0], dict):
+                searched = re.fullmatch(
+                    r"""SEARCH\('\{(\w+),([\w,]+)\} MetricName="(\w+)" FunctionName="([\w-]+)"', '\w+', \d+\)""",
+                    metric[0]["expression"],
+                )
+                assert searched[4] == stack._names["MwaaVpcEndpointsFunction"]
+                yield searched[1], searched[3], searched[2].split(",")
+            else:
+                namespace, name, *pairs = [it for it in metric if isinstance(it, str)]
+                known = {"FunctionName": "AWS::Serverless::Function", "QueueName": "AWS::SQS::Queue", "RuleName": "AWS::Events::Rule"}
+                for key, value in zip(pairs[::2], pairs[1::2]):
+                    if key in known:
+                        assert value in {stack._names[it] for it in stack.of_type(known[key])}, value
+                yield namespace, name, pairs[::2]
+
+
+def test_the_dashboard_shows_every_alarm_and_only_metrics_that_there_are(stack):
+    (status,) = widgets(stack, "alarm")
+    every = [*alarms(stack), *stack.of_type("AWS::CloudWatch::CompositeAlarm")]
+    assert sorted(status["alarms"]) == sorted(stack.arn(name) for name in every)
+    for namespace, name, dimensions in shown(stack):
+        check_metric(namespace, name, dimensions)
+    assert {name for namespace, name, _ in shown(stack) if namespace == OWN} == set(own_metrics())
+
+
+def test_the_dashboard_shows_every_rule(render):
+    stack = render("template.yaml", ParticipantAccounts=PARTICIPANT, EventBusName="mwaa", ResultTopicArn=TOPIC)
+    names = [m[m.index("RuleName") + 1] for it in widgets(stack, "metric") for m in it["metrics"] if "RuleName" in m]
+    assert sorted(names) == sorted(stack._names[rule] for rule in stack.of_type("AWS::Events::Rule"))
+
+
+def test_the_dashboards_widgets_stand_beside_each_other_and_are_of_this_region(stack):
+    taken = set()
+    for it in dashboard(stack):
+        squares = {
+            (x, y) for x in range(it["x"], it["x"] + it["width"]) for y in range(it["y"], it["y"] + it["height"])
+        }
+        assert not squares & taken and max(x for x, _ in squares) < 24
+        taken |= squares
+        assert it["properties"]["title"]
+        assert it["type"] == "alarm" or it["properties"]["region"] == stack.region
+    first = [it["type"] for it in dashboard(stack) if it["y"] == 0]
+    assert first == ["alarm", "log"], "is anything wrong now, and who waits"
+
+
+def test_the_dashboard_can_be_left_out(render):
+    assert not render("template.yaml", Dashboard="off").of_type("AWS::CloudWatch::Dashboard")
+
+
+# ---- queries -----------------------------------------------------------------------------------------------------------
+
+NOW = 1_772_619_300_000  # 2026-03-04T10:15:00Z, in milliseconds
+
+
+class Insights:
+    """CloudWatch Logs Insights in small: the commands and functions that the templates use, on lines of JSON.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_QuerySyntax.html
+    """
+
+    TOKEN = re.compile(
+        r"""\s*(?:(?P<regex>/(?:[^/\\]|\\.)+/)|(?P<text>"[^"]*")|(?P<number>\d+(?:\.\d+)?)|(?P<name>[@\w][\w.]*)"""
+        r"""|(?P<sign>!=|>=|<=|[=<>()*+,-]))"""
+    )
+
+    def __init__(self, query):
+        self.commands = [it.strip().partition(" ")[::2] for it in self._parted(query)]
+
+    @staticmethod
+    def _parted(query):
+        """The commands: what stands between pipes, but for those in texts and regular expressions."""
+        return re.findall(r"""(?:"[^"]*"|'[^']*'|/(?:[^/\\]|\\.)+/|[^|"'/])+""", query)
+
+    @staticmethod
+    def event(minutes_ago, line):
+        """A line as Insights sees it: its fields by their paths, and its own @timestamp and @message."""
+        fields = {"@timestamp": NOW - minutes_ago * 60_000, "@message": json.dumps(line, separators=(",", ":"))}
+
+        def flat(value, path):
+            if isinstance(value, dict | list):
+                for key, it in value.items() if isinstance(value, dict) else enumerate(value):
+                    flat(it, [*path, str(key)])
+            else:
+                fields[".".join(path)] = value
+
+        flat(line, [])
+        return fields
+
+    def run(self, events):
+        rows, shown = list(events), ["@timestamp", "@message"]
+        for command, rest in self.commands:
+            if command == "filter":
+                rows = [row for row in rows if self._value(rest, row)]
+            elif command == "fields":
+                shown = [it.strip() for it in rest.split(",")]
+            elif command == "parse":
+                field, pattern = re.fullmatch(r"(@?\w+) /(.*)/", rest).groups()
+                pattern = re.sub(r"\(\?<(\w+)>", r"(?P<\1>", pattern)  # Python's way to name a part
+                matches = [re.search(pattern, str(row[field])) for row in rows]
+                rows = [row | (match.groupdict() if match else {}) for row, match in zip(rows, matches)]
+            elif command == "stats":
+                rows, shown = self._stats(rest, rows)
+            elif command == "sort":
+                field, order = rest.split()
+                rows.sort(key=lambda row: row[field], reverse={"asc": False, "desc": True}[order])
+            elif command == "limit":
+                rows = rows[: int(rest)]
+            else:
+                assert command == "SOURCE", command
+        return [{name: row.get(name) for name in shown} for row in rows]
+
+    def _stats(self, rest, rows):
+        measures, by = rest.split(" by ")
+        by = [it.strip() for it in by.split(",")]
+        wanted = [re.fullmatch(r"(\w+)\(([@\w.*]+)\) as (\w+)", it.strip()).groups() for it in measures.split(", ")]
+        groups = defaultdict(list)
+        for row in rows:
+            groups[tuple(row.get(it) for it in by)].append(row)
+        functions = {
+            "latest": lambda group, field: max(group, key=lambda row: row["@timestamp"])[field],
+            "max": lambda group, field: max(row[field] for row in group),
+            "count": lambda group, field: len(group),
+        }
+        table = [
+            dict(zip(by, key)) | {name: functions[function](group, field) for function, field, name in wanted}
+            for key, group in groups.items()
+        ]
+        return table, [*by, *(name for _, _, name in wanted)]
+
+    def _value(self, text, row):
+        """The value of an expression: translated into Python's, word by word."""
+        words, at = [], 0
+        while at < len(text.rstrip()):
+            match = self.TOKEN.match(text, at)
+            assert match, f"not understood: {text[at:]}"
+            at, kind, word = match.end(), match.lastgroup, match[match.lastgroup]
+            if kind == "regex":
+                words.append(f"regex({word[1:-1]!r})")
+            elif kind == "name" and word not in ("and", "or", "not", "like", "now", "toMillis"):
+                words.append(f"field({word!r})")
+            else:
+                words.append({"=": "==", "like": "<<"}.get(word, word))
+        functions = {
+            "field": lambda name: Field(row.get(name)),
+            "regex": re.compile,
+            "now": lambda: NOW // 1000,
+            "toMillis": lambda field: field.value,
+        }
+        return eval(" ".join(words), {"__builtins__": {}}, functions)
+
+
+class Field:
+    """A field's value in a comparison; one that a line does not have equals nothing."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __eq__(self, other):
+        return self.value == other
+
+    def __ne__(self, other):
+        return self.value != other
+
+    def __lt__(self, other):
+        return self.value is not None and self.value < other
+
+    def __ge__(self, other):
+        return self.value is not None and self.value >= other
+
+    def __lshift__(self, pattern):  # like
+        text = "" if self.value is None else str(self.value)
+        return pattern in text if isinstance(pattern, str) else bool(pattern.search(text))
+
+
+def line(message, level="INFO", request="r-1", **more):
+    return {"timestamp": "2026-03-04T10:00:00Z", "level": level, "requestId": request, "message": message} | more
+
+
+FORECASTING = "arn:aws:airflow:us-east-1:210987654321:environment/forecasting"
+ANALYTICS = "arn:aws:airflow:us-east-1:111122223333:environment/analytics"
+
+
+def result(environment, outcome, *resources, level="INFO", request="r-1"):
+    told = {"environment": environment, "outcome": outcome, "resources": list(resources), "status": "AVAILABLE", "warnings": []}
+    return line("result", level, request, result=told)
+
+
+# As serde writes them: fields in the order of their names.
+ADDED = {
+    "detail": "added arn:aws:sqs:us-east-1:555555555555:airflow-celery-1 to statement MwaaCeleryQueues of vpce-0ed16bfe16849ef30",
+    "id": "vpce-0ed16bfe16849ef30", "kind": "sqs-endpoint", "outcome": "updated",
+}  # fmt: skip
+KEPT = ADDED | {"detail": "the queue is in statement MwaaCeleryQueues", "outcome": "kept"}
+FAILED = {"detail": "making an endpoint: …", "kind": "endpoint", "outcome": "failed", "role": "webserver"}
+DELETED = {"detail": "deleted vpce-1: the environment is gone", "id": "vpce-1", "kind": "endpoint", "outcome": "deleted"}
+
+
+def waiting(environment, waited, request="r-1", level="INFO"):
+    return line("waiting", level, request, environment=environment, hoursWaited=waited, hoursLeft=72 - waited)
+
+
+# With the LogLevel ERROR the lines for machines have that level, or they would be lost.
+LINES = [
+    (300, waiting(ANALYTICS, 20.0, "r-0")),
+    (40, waiting(ANALYTICS, 24.3, "r-0")),
+    (28, waiting(FORECASTING, 1.0, "r-1")),
+    (28, waiting(ANALYTICS, 24.5, "r-1")),
+    (13, waiting(FORECASTING, 1.3, "r-2", level="ERROR")),
+    (13, line("metrics", "ERROR", "r-2", FunctionName="stack", SweepsCompleted=1, InvocationsFailed=0)),
+    (13, line("sweep", "INFO", "r-2", sweep={"reached": 2, "notReached": 0, "changed": 1, "failed": 0, "warnings": 0, "lasting": 0})),
+    (12, result(FORECASTING, "changed", ADDED, KEPT, request="r-2")),
+    (11, result(ANALYTICS, "unchanged", KEPT)),
+    (10, result(ANALYTICS, "failed", FAILED, level="ERROR", request="r-3")),
+    (10, line("metrics", "ERROR", "r-3", environment=ANALYTICS, InvocationsFailed=1)),
+    (9, {"timestamp": "t", "level": "ERROR", "message": "making an endpoint: …", "span": {"requestId": "r-3"}}),
+    (9, {"time": "t", "type": "platform.report", "record": {"requestId": "r-3", "status": "error"}}),
+    (8, {"time": "t", "type": "platform.report", "record": {"requestId": "r-2", "status": "success"}}),
+    (7, {"time": "t", "type": "platform.report", "record": {"requestId": "r-4", "status": "timeout"}}),
+    (6, result(FORECASTING, "changed", DELETED)),
+]  # fmt: skip
+EVENTS_OF_THE_LOG = [Insights.event(minutes, it) for minutes, it in LINES]
+
+
+def saved(stack, name, **put_in):
+    (query,) = [it for it in stack.of_type("AWS::Logs::QueryDefinition").values() if it["Name"] == f"stack/{name}"]
+    assert query["LogGroupNames"] == ["/aws/lambda/stack"]
+    text = query["QueryString"]
+    for old, new in put_in.items():
+        assert old in text
+        text = text.replace(old, new)
+    return Insights(text).run(EVENTS_OF_THE_LOG)
+
+
+def minutes_ago(rows):
+    return [(NOW - row["@timestamp"]) // 60_000 for row in rows]
+
+
+def test_insights_in_small_reads_expressions_as_insights_does():
+    event = Insights.event(3, {"a": {"b": "x y"}, "n": 3, "list": [{"c": 1}]})
+    for text, wanted in {
+        'a.b = "x y" and n >= 3': True, "n < 3": False, "missing < 3": False, 'a.b like "x"': True, "a.b like /^y/": False, 'missing != "x"': True,
+        'missing = "x"': False, 'not (a.b = "x")': True, 'n = 3 or (n = 4 and n = 5)': True, "list.0.c = 1": True,
+        "toMillis(@timestamp) >= now() * 1000 - 2 * 60000": False, "toMillis(@timestamp) >= now() * 1000 - 180000": True,
+    }.items():  # fmt: skip
+        assert Insights("")._value(text, event) == wanted, text
+
+
+def test_the_story_of_one_environment_has_all_its_lines_in_order_and_no_metrics(render):
+    rows = saved(render("template.yaml"), "One environment", **{"environment/forecasting": "environment/analytics"})
+    assert minutes_ago(rows) == [300, 40, 28, 11, 10]
+    assert [row["result.outcome"] for row in rows[-2:]] == ["unchanged", "failed"]
+    assert rows[0]["hoursLeft"] == 52
+
+
+def test_failures_are_those_of_the_function_and_of_its_process_and_no_metrics(render):
+    rows = saved(render("template.yaml"), "Failures")
+    assert minutes_ago(rows) == [7, 9, 9, 10]
+    assert rows[0]["record.status"] == "timeout" and rows[-1]["result.environment"] == ANALYTICS
+
+
+def test_the_queries_name_what_they_are_asked_for(render):
+    stack = render("template.yaml")
+    (written,) = saved(stack, "Policies that were written")
+    assert written["what"] == ADDED["detail"] and written["result.environment"] == FORECASTING
+    (deleted,) = saved(stack, "What was deleted or left over")
+    assert deleted["result.environment"] == FORECASTING
+    (sweep,) = saved(stack, "Sweeps")
+    assert (sweep["requestId"], sweep["sweep.reached"]) == ("r-2", 2)
+    assert minutes_ago(saved(stack, "One sweep or event", **{"put-in-the-id": "r-3"})) == [10, 10, 9, 9]
+    waits = saved(stack, "Environments that wait")
+    assert [(it["environment"], it["hoursLeft"]) for it in waits] == [(ANALYTICS, 47.5), (FORECASTING, 70.7)]
+
+
+@pytest.mark.parametrize("hours", ["1", "96"])
+def test_the_dashboard_tells_who_waits_as_the_last_sweeps_told(render, hours):
+    who, _ = [Insights(it["query"]) for it in widgets(render("template.yaml", SweepAlarmHours=hours), "log")]
+    rows = who.run(EVENTS_OF_THE_LOG)
+    assert [(it["environment"], it["hoursLeft"]) for it in rows] == [(ANALYTICS, 47.5), (FORECASTING, 70.7)], "the most urgent first"
+    later = [it | {"@timestamp": it["@timestamp"] - 20 * 60_000} for it in EVENTS_OF_THE_LOG]
+    assert len(who.run(later)) == (0 if hours == "1" else 2), "of whom two sweeps have not told waits no more"
+
+
+def test_the_dashboard_shows_the_failures_that_the_query_finds(render):
+    _, failures = [Insights(it["query"]) for it in widgets(render("template.yaml"), "log")]
+    assert minutes_ago(failures.run(EVENTS_OF_THE_LOG)) == [7, 9, 9, 10]
+
+
+def test_every_query_is_saved_under_the_stacks_name(stack):
+    names = [it["Name"] for it in stack.of_type("AWS::Logs::QueryDefinition").values()]
+    assert len(names) == len(set(names)) == 7 and all(it.startswith("stack/") for it in names)
+    documented = (ROOT / "docs" / "operations.md").read_text().split("\n## Queries\n")[1].split("\n## ")[0]
+    assert {it.removeprefix("stack/") for it in names} == set(re.findall(r"^\| ([A-Z][^|]+?) \|", documented, re.M))

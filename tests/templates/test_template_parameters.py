@@ -109,6 +109,7 @@ GOOD = {
     "LogLevel": ["INFO", "DEBUG"],
     "LogRetentionDays": ["1", "90"],
     "AlarmTopicArn": ["", "arn:aws-cn:sns:cn-north-1:111122223333:alerts"],
+    "Dashboard": ["on", "off"],
     "ResultTopicArn": ["", "arn:aws:sns:us-east-1:111122223333:results"],
     "NotifyEmail": ["", "network@example.com", "a.b+mwaa@mail.example.co.uk"],
 }
@@ -141,6 +142,7 @@ BAD = {
     "LogLevel": ["info"],
     "LogRetentionDays": ["2"],
     "AlarmTopicArn": ["alerts"],
+    "Dashboard": ["", "yes"],
     "ResultTopicArn": ["results", "arn:aws:sqs:us-east-1:111122223333:results"],
     "NotifyEmail": ["network", "network@example", "@example.com", "a@example.com,b@example.com", "a b@example.com"],
 }
