@@ -455,6 +455,19 @@ def test_the_one_alarm_over_all_is_over_all_that_there_are(stack):
     assert ("NoSweepAlarm" in alarms(stack)) == ("EstateTooLargeAlarm" in alarms(stack)) == ("SweepRule" in stack.resources)
 
 
+def test_what_alarms_and_metrics_cost_is_what_the_page_says(render):
+    """CloudWatch's price list: an alarm of metric math costs as much as the metrics that it asks for."""
+    text = (ROOT / "docs" / "operations.md").read_text().split("\n## What it costs\n")[1]
+    stack = render("template.yaml")
+    asked = sum(len(queries(alarm)[0]) for alarm in alarms(stack).values())
+    assert f"| alarms | {len(alarms(stack))} on {asked} metrics:" in text and f"0.10 each: {asked / 10:.2f} |" in text
+    with_a_bus = render("template.yaml", ParticipantAccounts=PARTICIPANT, EventBusName="mwaa")
+    assert sum(len(queries(alarm)[0]) for alarm in alarms(with_a_bus).values()) == asked + 2
+    of_the_function = [it for it in own_metrics().values() if it == {"FunctionName"}]
+    of_a_vpc = [it for it in own_metrics().values() if it == {"FunctionName", "vpc"}]
+    assert f"| metrics | {len(of_the_function)}, and {len(of_a_vpc)} for each VPC: 15 with one VPC | 0.30 each: 4.50 |" in text
+
+
 # ---- topics ------------------------------------------------------------------------------------------------------------
 
 
