@@ -104,6 +104,13 @@ def size(document):
     return len(json.dumps(document, separators=(",", ":")))
 
 
+def is_json(text):
+    try:
+        return bool(json.loads(text))
+    except ValueError:
+        return False
+
+
 def empty(value, path=()):
     """Where there is a list, an object or a text with nothing in it."""
     if value in ("", [], {}):
@@ -130,6 +137,11 @@ def problems(stack):
             if inline > 10_240 or size(properties["AssumeRolePolicyDocument"]) > 2_048:
                 yield f"{name} has {inline} characters of policies"
         if resource["Type"] == "AWS::IAM::ManagedPolicy" and size(properties["PolicyDocument"]) > 6_144:
+            yield f"{name} is too long"
+        if resource["Type"] == "AWS::CloudWatch::Dashboard" and not is_json(properties["DashboardBody"]):
+            yield f"{name} is no JSON"
+        # PutCompositeAlarm: 10,240 characters of a rule.
+        if resource["Type"] == "AWS::CloudWatch::CompositeAlarm" and len(properties["AlarmRule"]) > 10_240:
             yield f"{name} is too long"
         # EventBridge user guide, "Quotas": 2,048 characters of an event pattern, 10,240 of a bus's policy.
         if resource["Type"] == "AWS::Events::Rule" and size(properties.get("EventPattern", {})) > 2_048:

@@ -241,7 +241,8 @@ CHANGED = {"outcome": "changed", "summary": SUMMARY, "warnings": []}
         (CHANGED | {"environments": [], "reached": 3}, True),  # a sweep's
         (CHANGED | {"dryRun": True}, False),
         ({"outcome": "unchanged", "warnings": []}, False),
-        ({"outcome": "failed", "summary": "nothing", "warnings": []}, False),
+        (CHANGED | {"outcome": "unchanged"}, False),
+        (CHANGED | {"outcome": "failed"}, False),
         ({"outcome": "changed"}, False),
         (None, False),
     ],

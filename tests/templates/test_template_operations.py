@@ -381,6 +381,12 @@ def test_without_sweeps_the_alarm_is_on_after_an_hour_and_off_with_the_next(whol
     assert DAY + 45 < on[0] <= DAY + HOUR and on[-1] == DAY + 10 * HOUR + 3
 
 
+def test_an_hour_without_a_sweep_is_a_value_and_no_gap(whole):
+    """In the place of a gap CloudWatch would take an older hour, with sweeps."""
+    asked, expression = queries(alarms(whole)["NoSweepAlarm"])
+    assert calculated(expression, dict.fromkeys(asked)) == 0
+
+
 def test_a_new_stack_has_had_no_sweep_and_says_so_until_the_first(whole):
     life = Life(whole)
     assert on_times(alarms(whole)["NoSweepAlarm"], life, 0, DAY, step=1) == [0, 1, 2, 3]
