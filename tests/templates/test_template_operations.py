@@ -742,7 +742,7 @@ LINES = [
     (13, waiting(FORECASTING, 1.3, "r-2", level="ERROR")),
     (13, line("metrics", "ERROR", "r-2", FunctionName="stack", SweepsCompleted=1, InvocationsFailed=0)),
     (13, line("sweep", "INFO", "r-2", sweep={"reached": 2, "notReached": 0, "changed": 1, "failed": 0, "warnings": 0, "lasting": 0})),
-    (12, result(FORECASTING, "changed", ADDED, KEPT, request="r-2")),
+    (12, result(FORECASTING, "changed", KEPT, ADDED, request="r-2")),
     (11, result(ANALYTICS, "unchanged", KEPT)),
     (10, result(ANALYTICS, "failed", FAILED, level="ERROR", request="r-3")),
     (10, line("metrics", "ERROR", "r-3", environment=ANALYTICS, InvocationsFailed=1)),
