@@ -277,7 +277,7 @@ class Proxy:
             return _break(request, struck[0]) if struck else _answer(request, *answer)
         upstream = http.client.HTTPConnection(*self._upstream)
         with contextlib.closing(upstream):
-            headers = self._request_headers(_end_to_end(request.headers))
+            headers = self._request_headers(end_to_end(request.headers))
             upstream.request(request.command, request.path, body, headers)
             if not _still_waits(request.connection, upstream.sock):
                 request.close_connection = True
@@ -286,7 +286,7 @@ class Proxy:
             content = answer.read()
         if struck:
             return _break(request, struck[0])
-        headers = self._answer_headers(_end_to_end(answer.headers), content)
+        headers = self._answer_headers(end_to_end(answer.headers), content)
         _answer(request, answer.status, headers, content)
 
     def _host(self, name):
@@ -321,7 +321,7 @@ def _body(request):
     return b"".join(chunks)
 
 
-def _end_to_end(headers):
+def end_to_end(headers):
     """A request's or an answer's headers without those that concern one connection only."""
     hop = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
     return {name: value for name, value in headers.items() if name.lower() not in hop}
@@ -371,7 +371,7 @@ class Vpc:
     group: str
 
 
-def _caller(account):
+def caller(account):
     """The header that tells moto whose call it is."""
     return {"x-moto-account-id": account}
 
@@ -400,7 +400,7 @@ class Aws:
         self.mwaa = mwaa.Mwaa()
         self.proxy = Proxy(
             self._port,
-            lambda headers: {**headers, **_caller(OWNER)},
+            lambda headers: {**headers, **caller(OWNER)},
             hosts={"airflow": self._ask_mwaa},
         )
         self.ec2 = self.client("ec2")
@@ -410,6 +410,11 @@ class Aws:
     def __exit__(self, *_):
         self.proxy.close()
         self._moto.stop()
+
+    @property
+    def port(self):
+        """moto's own."""
+        return self._port
 
     def client(self, service, account=OWNER):
         """A boto3 client of an account, past the proxy."""
@@ -422,7 +427,7 @@ class Aws:
             config=Config(retries={"max_attempts": 0}),
         )
         client.meta.events.register(
-            "before-send", lambda request, **_: request.headers.update(_caller(account))
+            "before-send", lambda request, **_: request.headers.update(caller(account))
         )
         return client
 

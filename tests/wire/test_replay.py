@@ -1,51 +1,8 @@
 """`make replay`: from MWAA's answer, through the function, to what a person reads."""
 
-import json
-import os
-import subprocess
-import sys
-
-import mwaa as emulated
 import pytest
-from harness import AIRFLOW, OWNER, PARTICIPANT, REGION, ROOT, environment, event
-
-FUNCTION = "mwaa-vpc-endpoints-MwaaVpcEndpointsFunction-1A2B3C4D5E6F"
-STACKS = """<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/">
-<DescribeStacksResult><Stacks><member><StackName>mwaa-vpc-endpoints</StackName>
-<StackStatus>CREATE_COMPLETE</StackStatus><CreationTime>2026-03-01T08:00:00Z</CreationTime><Outputs>
-<member><OutputKey>LogGroupName</OutputKey><OutputValue>/aws/lambda/x</OutputValue></member>
-<member><OutputKey>FunctionName</OutputKey><OutputValue>{}</OutputValue></member>
-</Outputs></member></Stacks></DescribeStacksResult></DescribeStacksResponse>"""
-NO_STACK = """<ErrorResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><Error>
-<Type>Sender</Type><Code>ValidationError</Code><Message>Stack with id does not exist</Message>
-</Error></ErrorResponse>"""
-
-
-class Deployed:
-    """Lambda and CloudFormation, as far as a replay asks them, with the function behind them."""
-
-    def __init__(self, aws, function):
-        self._function = function
-        self.payloads, self.stack = [], True
-        aws.proxy.hosts |= {"lambda": self.invoke, "cloudformation": self.describe_stacks}
-
-    def invoke(self, _method, path, headers, body):
-        assert f"Credential={KEYS[OWNER]}/" in headers["Authorization"], "invoked by the owner"
-        if f"/functions/{FUNCTION}/" not in path:
-            return emulated.refuse(404, "ResourceNotFoundException", "Function not found")
-        self.payloads.append(json.loads(body))
-        answer = self._function.deliver(body)
-        if answer.ok:
-            return emulated.accept(answer.value)
-        status, headers, content = emulated.accept({"errorMessage": answer.error})
-        return status, {**headers, "X-Amz-Function-Error": "Unhandled"}, content
-
-    def describe_stacks(self, *_):
-        status, text = (200, STACKS.format(FUNCTION)) if self.stack else (400, NO_STACK)
-        return status, {"Content-Type": "text/xml"}, text.encode()
-
-
-KEYS = {OWNER: "testing"}
+from deployment import FUNCTION, Deployed, Desk
+from harness import OWNER, PARTICIPANT, environment, event
 
 
 @pytest.fixture
@@ -55,42 +12,9 @@ def deployed(aws, mwaa, function):
 
 @pytest.fixture
 def replay(aws, tmp_path):
-    """Runs the tool with variables, as make does, with a profile for each account."""
-    iam = aws.client("iam", PARTICIPANT)
-    iam.create_user(UserName="airflow")
-    key = iam.create_access_key(UserName="airflow")["AccessKey"]["AccessKeyId"]
-    credentials = tmp_path / "credentials"
-    credentials.write_text(
-        f"[owner]\naws_access_key_id = {KEYS[OWNER]}\naws_secret_access_key = testing\n"
-        f"[participant]\naws_access_key_id = {key}\naws_secret_access_key = testing\n"
-    )
-    address = {
-        name: f"http://{name.lower()}.{REGION}.amazonaws.com"
-        for name in ("LAMBDA", "CLOUDFORMATION")
-    }
-    surroundings = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_MAX_ATTEMPTS": "1",
-        "AWS_ENDPOINT_URL_MWAA": AIRFLOW,
-        **{f"AWS_ENDPOINT_URL_{name}": url for name, url in address.items()},
-        "HTTP_PROXY": f"http://127.0.0.1:{aws.proxy.port}",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-
-    def replay(**variables):
-        asked = {"REGION": REGION, "PROFILE": "owner", **variables}
-        return subprocess.run(
-            [sys.executable, ROOT / "tools" / "replay.py"],
-            env={**surroundings, **{name: value for name, value in asked.items() if value}},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
-    return replay
+    """Runs the tool with variables, as make does."""
+    desk = Desk(aws, tmp_path)
+    return lambda **variables: desk.run("replay", **variables)
 
 
 @pytest.fixture
@@ -152,7 +76,7 @@ def test_a_participants_environment_is_asked_for_with_a_profile_of_its_own(
 
 
 def test_the_function_can_be_named(deployed, replay, waiting):
-    deployed.stack = False
+    deployed.stacks[OWNER] = {}
 
     assert replay(ENV="analytics", FUNCTION=FUNCTION).returncode == 0
 
@@ -177,7 +101,7 @@ def test_what_is_wrong_is_said_in_a_sentence(deployed, replay, waiting, variable
 
 
 def test_a_stack_that_is_not_there_is_said_with_what_to_do(deployed, replay, waiting):
-    deployed.stack = False
+    deployed.stacks[OWNER] = {}
 
     said = refused(replay(ENV="analytics"))
 

@@ -1,0 +1,152 @@
+"""The owner's deployed stack, as far as people's tools ask for it, and how such a tool is run."""
+
+import contextlib
+import http.client
+import json
+import os
+import subprocess
+import sys
+import threading
+import urllib.parse
+
+import harness
+import mwaa as emulated
+from harness import AIRFLOW, OWNER, PARTICIPANT, REGION, ROOT, account_of
+
+STACK = "mwaa-vpc-endpoints"
+FUNCTION = f"{STACK}-MwaaVpcEndpointsFunction-1A2B3C4D5E6F"
+STACKS = """<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/">
+<DescribeStacksResult><Stacks>{}</Stacks></DescribeStacksResult></DescribeStacksResponse>"""
+A_STACK = """<member><StackName>{}</StackName><StackStatus>CREATE_COMPLETE</StackStatus>
+<CreationTime>2026-03-01T08:00:00Z</CreationTime><Outputs>{}</Outputs></member>"""
+OUTPUT = "<member><OutputKey>{}</OutputKey><OutputValue>{}</OutputValue></member>"
+NO_STACK = """<ErrorResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><Error>
+<Type>Sender</Type><Code>ValidationError</Code><Message>Stack with id does not exist</Message>
+</Error></ErrorResponse>"""
+IDENTITY = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+<GetCallerIdentityResult><Account>{}</Account></GetCallerIdentityResult>
+</GetCallerIdentityResponse>"""
+
+
+class Deployed:
+    """Lambda, CloudFormation, SQS and STS with the function behind them, in the owner's account.
+
+    `stacks` are the stacks of each account, with their outputs.
+    """
+
+    def __init__(self, aws, function):
+        self.aws, self._function = aws, function
+        self.payloads = []
+        self.stacks = {OWNER: {STACK: {"LogGroupName": "/aws/lambda/x", "FunctionName": FUNCTION}}}
+        self.while_invoked = lambda payload: None
+        self.sqs_calls, self.sqs_refuses = [], {}
+        self._lock = threading.Lock()
+        aws.proxy.hosts |= {
+            "lambda": self.invoke,
+            "cloudformation": self.describe_stacks,
+            "sts": self.get_caller_identity,
+            "sqs": self.ask_sqs,
+        }
+
+    def invoke(self, _method, path, headers, body):
+        assert account_of(headers) == OWNER, "invoked by the owner"
+        if f"/functions/{FUNCTION}/" not in path:
+            return emulated.refuse(404, "ResourceNotFoundException", "Function not found")
+        payload = json.loads(body)
+        with self._lock:
+            self.payloads.append(payload)
+        self.while_invoked(payload)
+        answer = self._function.deliver(body)
+        if answer.ok:
+            return emulated.accept(answer.value)
+        status, headers, content = emulated.accept({"errorMessage": answer.error})
+        return status, {**headers, "X-Amz-Function-Error": "Unhandled"}, content
+
+    def describe_stacks(self, _method, _path, headers, body):
+        stacks = self.stacks.get(account_of(headers), {})
+        asked = dict(urllib.parse.parse_qsl(body.decode())).get("StackName")
+        if asked and asked not in stacks:
+            return _xml(400, NO_STACK)
+        told = [
+            A_STACK.format(name, "".join(OUTPUT.format(*it) for it in outputs.items()))
+            for name, outputs in stacks.items()
+            if asked in (None, name)
+        ]
+        return _xml(200, STACKS.format("".join(told)))
+
+    def get_caller_identity(self, _method, _path, headers, _body):
+        return _xml(200, IDENTITY.format(account_of(headers)))
+
+    def ask_sqs(self, method, path, headers, body):
+        """moto's SQS, of the account whose credentials signed; some calls are refused."""
+        call = headers["X-Amz-Target"].partition(".")[2]
+        with self._lock:
+            self.sqs_calls.append((call, json.loads(body)))
+        if code := self.sqs_refuses.get(call):
+            told = json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": "refused"})
+            return 400, {"Content-Type": "application/x-amz-json-1.0"}, told.encode()
+        sent = {**harness.end_to_end(headers), **harness.caller(account_of(headers))}
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.aws.port)) as moto:
+            moto.request(method, path, body, sent)
+            answer = moto.getresponse()
+            return answer.status, harness.end_to_end(answer.headers), answer.read()
+
+
+def _xml(status, text):
+    return status, {"Content-Type": "text/xml"}, text.encode()
+
+
+class Desk:
+    """Where a person runs the tools, with a profile for each account."""
+
+    def __init__(self, aws, folder):
+        iam = aws.client("iam", PARTICIPANT)
+        iam.create_user(UserName="airflow")
+        key = iam.create_access_key(UserName="airflow")["AccessKey"]["AccessKeyId"]
+        credentials = folder / "credentials"
+        credentials.write_text(
+            "[owner]\naws_access_key_id = testing\naws_secret_access_key = testing\n"
+            f"[participant]\naws_access_key_id = {key}\naws_secret_access_key = testing\n"
+        )
+        services = ("LAMBDA", "CLOUDFORMATION", "STS", "SQS")
+        self._surroundings = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_MAX_ATTEMPTS": "1",
+            "AWS_ENDPOINT_URL_MWAA": AIRFLOW,
+            **{
+                f"AWS_ENDPOINT_URL_{name}": f"http://{name.lower()}.{REGION}.amazonaws.com"
+                for name in services
+            },
+            "HTTP_PROXY": f"http://127.0.0.1:{aws.proxy.port}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def start(self, tool, constants=None, **variables):
+        """Begins to run a tool with variables, as make does; those that are None are left out.
+
+        Some of its constants may be other ones.
+        """
+        asked = {"REGION": REGION, "PROFILE": "owner", **variables}
+        code = f"import {tool} as it; vars(it).update({constants or {}!r}); it.run(it.main)"
+        return subprocess.Popen(
+            [sys.executable, "-c", f"import sys; sys.path[0] = {str(ROOT / 'tools')!r}; {code}"],
+            env={**self._surroundings, **{name: it for name, it in asked.items() if it}},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, tool, constants=None, **variables):
+        return self.finish(self.start(tool, constants, **variables))
+
+    @staticmethod
+    def finish(process):
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
