@@ -5,6 +5,7 @@
 #   make test     check everything
 #   make bench    measure it beside a plain boto3 handler
 #   make replay   hand an environment that waits already to the deployed function
+#   make redrive  serve what lies in the queues for lost events
 
 # Virtual environments: aws-sam-cli has its own because it insists on another version of cfn-lint, the benchmark because
 # only it needs what is in its.
@@ -42,8 +43,8 @@ TEMPLATES := $(wildcard template.yaml participant.yaml)
 export SAM_CLI_TELEMETRY := 0
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run watch test bench replay picture package audit checkov build build-tests clean format rust-tests \
-	python-tests clippy cfn-lint sam-validate linux fetch lambda emulator tools sam build-MwaaVpcEndpointsFunction
+.PHONY: help run watch test bench replay redrive picture package audit checkov build build-tests clean format \
+	rust-tests python-tests clippy cfn-lint sam-validate linux fetch lambda emulator tools sam build-MwaaVpcEndpointsFunction
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -74,6 +75,10 @@ test: linux rust  ## Check everything
 # tools/replay.py says which variables it reads; make hands those of its command line on.
 replay: tools  ## Hand environment ENV to the deployed function (DRY_RUN=1: to be told what it would do)
 	@$(TOOLS)/bin/python tools/replay.py
+
+# The same for tools/redrive.py. `exec`, so that what ends make's shell ends it, and it puts back what it holds.
+redrive: tools  ## Serve what lies in the queues for lost events (DRY_RUN=1: to be told what it would do)
+	@exec $(TOOLS)/bin/python tools/redrive.py
 
 # docs/bench.json and docs/bench.svg are made again. ROUNDS=… says how often everything is measured. ESTATE=only measures
 # the sweep of many environments alone. AGAINST=… names the bootstrap of another build, with which this one is compared

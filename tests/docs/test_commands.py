@@ -121,7 +121,7 @@ def test_every_block_says_what_it_is():
         ),
         ("echo $(make nothing)", "no target nothing"),
         ("cat events/sweep.json | awscurl x", "awscurl is a program that nobody told to install"),
-        ("python3 tools/redrive.py", "no file tools/redrive.py"),
+        ("python3 tools/resend.py", "no file tools/resend.py"),
     ],
 )
 def test_a_command_that_would_fail_is_seen(line, why):

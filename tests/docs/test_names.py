@@ -23,6 +23,7 @@ OTHERS = {
     "IncomingMessages", "NumberOfMessagesSent", "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage",  # SQS metrics
     "DeadLetterInvocations", "FailedInvocations", "TriggeredRules", "InvocationsFailedToBeSentToDlq", "MatchedEvents",  # EventBridge metrics
     "AsyncEventsDropped", "ConcurrentExecutions", "UnreservedConcurrentExecution", "DestinationDeliveryFailures",  # Lambda
+    "EventAgeExceeded",  # Lambda, record of an invocation that failed
 }  # fmt: skip
 
 

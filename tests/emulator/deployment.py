@@ -35,7 +35,7 @@ class Deployed:
     """
 
     def __init__(self, aws, function):
-        self.aws, self._function = aws, function
+        self.aws, self.function = aws, function
         self.payloads = []
         self.stacks = {OWNER: {STACK: {"LogGroupName": "/aws/lambda/x", "FunctionName": FUNCTION}}}
         self.while_invoked = lambda payload: None
@@ -56,7 +56,7 @@ class Deployed:
         with self._lock:
             self.payloads.append(payload)
         self.while_invoked(payload)
-        answer = self._function.deliver(body)
+        answer = self.function.deliver(body)
         if answer.ok:
             return emulated.accept(answer.value)
         status, headers, content = emulated.accept({"errorMessage": answer.error})

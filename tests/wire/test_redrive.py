@@ -187,14 +187,13 @@ def about(deployed):
 # What is served, and from what ---------------------------------------------------------------
 
 
-def test_what_lambda_gave_up_on_is_made_right_and_leaves_the_queue(aws, mwaa, failed, redrive, function, vpc, sqs):
+def test_what_lambda_gave_up_on_is_made_right_and_leaves_the_queue(aws, mwaa, deployed, failed, redrive, function, vpc, sqs):
     waiting = event("pending-private", vpc)
     mwaa.put(waiting)
-    Deployed.__init__(deployed := Deployed(aws, function), aws, function)
-    deployed.stacks[OWNER][STACK]["FailedEventsQueueUrl"] = failed.url
+    deployed.function = function
     failed.put(record(waiting))
 
-    said = served(redrive(QUEUE="failed"))
+    said = served(redrive())
 
     endpoints = aws.snapshot(vpc).made_for(waiting).endpoints
     assert len(endpoints) == 2 and all(id in said for id in [*endpoints, sqs])
@@ -326,17 +325,16 @@ def test_an_event_of_another_region_is_not_asked_for_here(aws, mwaa, deployed, f
 # What is gone --------------------------------------------------------------------------------
 
 
-def test_what_is_left_of_an_environment_that_is_gone_is_taken_away(aws, mwaa, failed, redrive, function, vpc, sqs):
+def test_what_is_left_of_an_environment_that_is_gone_is_taken_away(aws, mwaa, deployed, failed, redrive, function, vpc):
     waiting = event("pending-private", vpc)
     mwaa.put(waiting)
     function.deliver(waiting)
     mwaa.remove(waiting)
-    deployed = Deployed(aws, function)
-    deployed.stacks[OWNER][STACK]["FailedEventsQueueUrl"] = failed.url
+    deployed.function = function
     failed.put(record(waiting))
     failed.put(record(later(waiting, "DELETED")))
 
-    served(redrive(QUEUE="failed"))
+    served(redrive())
 
     assert aws.snapshot(vpc).alive.made_for(waiting).endpoints == {}
     assert len(deployed.payloads) == 1 and failed.visible == 0
@@ -536,17 +534,16 @@ def test_a_message_that_cannot_be_put_back_is_told(two, deployed, redrive):
 # A dry run -----------------------------------------------------------------------------------
 
 
-def test_a_dry_run_shows_the_plan_and_touches_nothing(aws, mwaa, failed, redrive, function, vpc, sqs):
+def test_a_dry_run_shows_the_plan_and_touches_nothing(aws, mwaa, deployed, failed, redrive, function, vpc, sqs):
     waiting = event("pending-private", vpc)
     mwaa.put(waiting)
-    deployed = Deployed(aws, function)
-    deployed.stacks[OWNER][STACK]["FailedEventsQueueUrl"] = failed.url
+    deployed.function = function
     failed.put(record(waiting))
     failed.put(record({"sweep": True}))
     seen, before = [], aws.snapshot(vpc)
     deployed.while_invoked = lambda _: seen.append(failed.counts)
 
-    said = served(redrive(QUEUE="failed", DRY_RUN="1"))
+    said = served(redrive(DRY_RUN="1"))
 
     assert aws.snapshot(vpc) == before
     assert seen == [(2, 0)] and failed.visible == 2, "visible again while it is at work"
