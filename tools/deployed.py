@@ -1,6 +1,7 @@
 """The deployed function and its stack, as replay.py and redrive.py reach them with profiles."""
 
 import datetime
+import functools
 import json
 import os
 import sys
@@ -59,13 +60,18 @@ def stack_name():
     return setting("STACK") or STACK
 
 
+@functools.cache
+def client(session, service, config=None):
+    return session.client(service, config=config)
+
+
 # What AWS is asked ---------------------------------------------------------------------------
 
 
 def find_environment(session, name):
     """What MWAA says of an environment, as `aws mwaa get-environment` prints it, if it is there."""
     try:
-        answer = session.client("mwaa").get_environment(Name=name)
+        answer = client(session, "mwaa").get_environment(Name=name)
     except ClientError as error:
         if code(error) == "ResourceNotFoundException":
             return None
@@ -82,7 +88,7 @@ def as_text(value):
 def outputs(session, stack):
     """The outputs of a stack, if it is there."""
     try:
-        (found,) = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        (found,) = client(session, "cloudformation").describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
         if code(error) == "ValidationError":
             return None
@@ -106,7 +112,7 @@ def function_of_stack(session, stack):
 
 def invoke(session, function, payload):
     try:
-        answer = session.client("lambda", config=INVOKE).invoke(
+        answer = client(session, "lambda", INVOKE).invoke(
             FunctionName=function, InvocationType="RequestResponse", Payload=json.dumps(payload)
         )
     except ClientError as error:

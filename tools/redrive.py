@@ -32,6 +32,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from deployed import (
     Problem,
+    client,
     code,
     explained,
     find_environment,
@@ -52,6 +53,7 @@ PAGE = 10  # the most that SQS hands out, or takes, in one call
 # How long nobody else receives what this run has received, in seconds, and when that is prolonged.
 # An invocation, which takes 300 at most, may come between.
 HIDDEN, PROLONG_AFTER = 1800, 600
+WAIT = 1  # how long SQS waits for messages, in seconds
 # Short, since a person may be waiting for Ctrl-C to take effect.
 SQS = Config(connect_timeout=10, read_timeout=20, retries={"total_max_attempts": 3})
 SERVED = {"changed", "unchanged", "ignored"}  # the outcomes of which nothing is to be repeated
@@ -127,14 +129,14 @@ def find_queues(owner, asking, stack):
 
 
 def sqs(session):
-    return session.client("sqs", config=SQS)
+    return client(session, "sqs", SQS)
 
 
 def participants_queue(asking):
     """The queue of a stack of participant.yaml, which may have any name."""
     if not setting("ENV_PROFILE"):
         raise Problem("QUEUE=participant: name a profile of the participant's: ENV_PROFILE=…")
-    pages = asking.client("cloudformation").get_paginator("describe_stacks").paginate()
+    pages = client(asking, "cloudformation").get_paginator("describe_stacks").paginate()
     stacks = [outputs_of(stack) for page in pages for stack in page["Stacks"]]
     name = "UndeliveredEventsQueueUrl"
     found = [it[name] for it in stacks if name in it and "FailedEventsQueueUrl" not in it]
@@ -148,7 +150,7 @@ def participants_queue(asking):
 
 
 def account_of(session):
-    return session.client("sts").get_caller_identity()["Account"]
+    return client(session, "sts").get_caller_identity()["Account"]
 
 
 @dataclass
@@ -165,14 +167,14 @@ class Queue:
     def receive(self):
         """A page of messages that were not held yet, and whether there may be more.
 
-        It waits a second, since SQS looks on all its servers only then.
+        It waits a little, since SQS looks on all its servers only then.
         """
         self.prolonged = self.prolonged or time.monotonic()
         answer = self.client.receive_message(
             QueueUrl=self.url,
             MaxNumberOfMessages=PAGE,
             VisibilityTimeout=HIDDEN,
-            WaitTimeSeconds=1,
+            WaitTimeSeconds=WAIT,
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["SentTimestamp"],
         )
@@ -472,7 +474,7 @@ class Redrive:
         section("Sweeps", counted(len(sweeps)))
         for why, times in Counter(it.why for it in sweeps).items():
             show_lines(" ", f"{why}{f' ({times} times)' if times > 1 else ''}", "why")
-        print("  The next sweep comes by itself: no need to ask for one.")
+        print("  Dropped: the next sweep comes by itself.")
         self.settle(sweeps)
 
     def serve(self, environment, messages):
@@ -563,10 +565,9 @@ def steps(messages, says, why):
             "what lies in this queue. If the environment is gone, see docs/runbook.md, "
             '"Left over after deletion". Then delete the message.'
         )
-    if not why and newest.status == "DELETED":
-        return [Step(newest.payload, "the event: it is gone", messages)]
     if not why:
-        return [Step(newest.payload, "the event: it is gone", messages, ask_only=True)]
+        ask_only = newest.status != "DELETED"
+        return [Step(newest.payload, "the event, since it is gone", messages, ask_only)]
     # An event before the last DELETED is about what is gone since.
     last = max((at for at, it in enumerate(messages) if it.status == "DELETED"), default=0)
     groups = [messages[: last + 1], *([it] for it in messages[last + 1 :])]
