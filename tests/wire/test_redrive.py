@@ -466,6 +466,23 @@ def test_of_a_long_queue_each_message_is_served_once(mwaa, deployed, failed, red
     assert failed.visible == 7
 
 
+def test_a_message_that_sqs_hands_out_twice_is_one(mwaa, deployed, failed, redrive):
+    mwaa.put(lost())
+    failed.put(record(lost()))
+    ask_sqs, answers = deployed.ask_sqs, []
+
+    def repeat(method, path, headers, body):
+        answer = ask_sqs(method, path, headers, body)
+        if headers["X-Amz-Target"].endswith(".ReceiveMessage"):
+            answers.append(answer)
+            return answers[0] if len(answers) == 2 else answer
+        return answer
+
+    deployed.aws.proxy.hosts["sqs"] = repeat
+
+    assert "1 message dealt with and deleted, 0 left" in served(redrive())
+
+
 def test_what_is_held_stays_hidden_for_as_long_as_it_takes(mwaa, deployed, failed, redrive):
     for name in ("one", "two"):
         mwaa.put(lost(name))
@@ -531,6 +548,26 @@ def test_a_message_that_cannot_be_deleted_is_told_and_can_be_received_again(mwaa
 
     assert "AccessDenied" in not_all(redrive())
 
+    assert failed.visible == 1
+
+
+def test_a_message_that_sqs_keeps_when_it_deletes_others_is_told(mwaa, deployed, failed, redrive):
+    mwaa.put(lost())
+    failed.put(record(lost()))
+    ask_sqs = deployed.ask_sqs
+
+    def keep(method, path, headers, body):
+        if not headers["X-Amz-Target"].endswith(".DeleteMessageBatch"):
+            return ask_sqs(method, path, headers, body)
+        kept = [{"Id": it["Id"], "Code": "InternalError", "SenderFault": False} for it in json.loads(body)["Entries"]]
+        told = json.dumps({"Successful": [], "Failed": kept})
+        return 200, {"Content-Type": "application/x-amz-json-1.0"}, told.encode()
+
+    deployed.aws.proxy.hosts["sqs"] = keep
+
+    said = not_all(redrive())
+
+    assert "could not be deleted from FailedEventsQueue: InternalError" in said and "1 left" in said
     assert failed.visible == 1
 
 
