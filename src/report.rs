@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 /// The function's return value.
@@ -25,6 +26,9 @@ pub struct Report {
     /// Why nothing was done, if nothing was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What was done, in a sentence, if anything was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
     /// What was done, resource by resource.
     pub resources: Vec<Resource>,
     /// What somebody should know.
@@ -35,15 +39,30 @@ pub struct Report {
     /// The function's version, in what an invocation answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<&'static str>,
+    /// What metrics are made of.
+    #[serde(skip)]
+    pub facts: Facts,
+}
+
+/// What metrics are made of, beside the report itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The time of the event that this was done for.
+    pub event_time: Option<DateTime<Utc>>,
+    /// Since when the environment has been waiting for endpoints, if it does.
+    pub pending_since: Option<DateTime<Utc>>,
+    /// How many resources a sweep has put right that were right before.
+    pub repaired: usize,
 }
 
 /// What came of an invocation as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
     /// Something was created or updated.
     Changed,
     /// All was as it should be.
+    #[default]
     Unchanged,
     /// There was nothing to do for this event.
     Ignored,
@@ -255,11 +274,18 @@ impl Report {
             outcome,
             dry_run: false,
             reason: Some(reason.into()),
+            summary: None,
             resources: Vec::new(),
             warnings: Vec::new(),
             note: None,
             version: None,
+            facts: Facts::default(),
         }
+    }
+
+    /// Whether a policy surely keeps the environment from its queue.
+    pub fn is_surely_blocked(&self) -> bool {
+        self.resources.iter().any(Resource::is_surely_blocked)
     }
 
     /// One sentence for each failure, and nothing if there is none.
@@ -301,6 +327,11 @@ impl Resource {
         self.detail = Failure { remedy: None, ..failure.clone() }.to_string();
         self.error = failure.error.map(|error| *error);
         self
+    }
+
+    /// Whether it is a policy that surely keeps the environment from its queue.
+    pub fn is_surely_blocked(&self) -> bool {
+        self.outcome == Change::Blocked && self.certainty == Some(Certainty::Surely)
     }
 
     /// The resource's line for a log or an error message.

@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use double::{Double, Environment, Fault, OWNER, PARTICIPANT, World, service};
 use mwaa_vpc_endpoints::environment::Region;
-use mwaa_vpc_endpoints::handler::{Answer, Clock, Function, Invocation, InvocationError};
+use mwaa_vpc_endpoints::handler::{
+    Answer, Clock, Function, Invocation, InvocationError, Telemetry,
+};
 use mwaa_vpc_endpoints::settings::Settings;
 use mwaa_vpc_endpoints::sweep::Lasting;
 use serde_json::{Value, json};
@@ -147,6 +149,7 @@ impl Life {
             region: Some(Region::parse("us-east-1").unwrap()),
             lasting: Lasting::default(),
             clock,
+            telemetry: Telemetry::read(|_| None),
         };
         Self { random, double, function, seconds, mail: Vec::new(), made: 0, steps: Vec::new() }
     }

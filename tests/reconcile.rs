@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use double::{Double, Endpoint, Fault, OWNER, PARTICIPANT, VPC, service};
 use futures_util::future::join_all;
-use mwaa_vpc_endpoints::handler::{self, Clock, Function, Invocation, InvocationError};
+use mwaa_vpc_endpoints::handler::{self, Clock, Function, Invocation, InvocationError, Telemetry};
 use mwaa_vpc_endpoints::report::{Change, Kind, Outcome, Report, Resource};
 use mwaa_vpc_endpoints::settings::Settings;
 use mwaa_vpc_endpoints::sweep::Lasting;
@@ -77,6 +77,7 @@ fn function(double: &Double, attempts: u32, settings: Settings) -> Function {
         region: Some("us-east-1".parse_region()),
         lasting: Lasting::default(),
         clock: Clock::default(),
+        telemetry: Telemetry::read(|_| None),
     }
 }
 

@@ -1,12 +1,14 @@
 """Shows the function at work, for people: demo.py BINARY
 
 Lays out a private VPC in an emulated AWS, delivers the events of two environments that wait for
-their endpoints, and shows the VPC before and after; then one of them is deleted. Ends with an error
+their endpoints, and shows the VPC before and after; then one of them is deleted. Last come the metrics of all that. Ends with an error
 if the function fails, if a second delivery of an event changes anything, or if the deletion leaves
 anything behind.
 """
 
+import datetime
 import difflib
+import json
 import pathlib
 import signal
 import sys
@@ -81,10 +83,12 @@ def main(binary):
         aws.mwaa.admit(OWNER)
         for number, scenario in enumerate(SCENARIOS, 1):
             scenario = scenario(aws, vpc)
+            scenario.event["time"] = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
             aws.mwaa.put(scenario.event)
             before = aws.snapshot(vpc)
             show(number, scenario, aws, function, vpc, before)
         show_end(number + 1, scenario.event, aws, function, vpc, before)
+    show_metrics()
     print(f"\n{paint('green', 'All as promised.')} Nothing is left running.")
 
 
@@ -103,7 +107,7 @@ def show(number, scenario, aws, function, vpc, before):
     section("The VPC after")
     show_changes(before, after)
 
-    again = function.deliver(scenario.event)
+    again = hand_over(function, scenario.event)
     section("The same event, delivered again", effort(again))
     if not again.ok:
         fail(f"The function failed: {again.error}")
@@ -119,7 +123,7 @@ def show_end(number, event, aws, function, vpc, before):
         "MWAA deletes none of the endpoints that were made for it: they would go on costing money, "
         "and the group's rules would keep the participant from deleting its own groups."
     )
-    deliver(function, later(event, "DELETED", hours=24))
+    deliver(function, later(event, "DELETED", hours=1 / 60))
 
     section("The VPC after")
     if aws.snapshot(vpc).alive != before:
@@ -132,11 +136,32 @@ def title(number, text):
 
 
 def deliver(function, event):
-    answer = function.deliver(event)
+    answer = hand_over(function, event)
     section("What the function did", effort(answer))
     if not answer.ok:
         fail(f"The function failed: {answer.error}")
     show_result(answer.value)
+
+
+# What CloudWatch gets to see: {name: (unit, values)}
+METRICS = {}
+
+
+def hand_over(function, event):
+    answer = function.deliver(event)
+    for line in answer.log.splitlines():
+        for directive in json.loads(line).get("_aws", {}).get("CloudWatchMetrics", []):
+            for metric in directive["Metrics"]:
+                unit, values = METRICS.setdefault(metric["Name"], (metric["Unit"], []))
+                values.append(json.loads(line)[metric["Name"]])
+    return answer
+
+
+def show_metrics():
+    section("The metrics of all that", "docs/operations.md")
+    for name, (unit, values) in METRICS.items():
+        text = f"{sum(values)}" if unit == "Count" else f"{max(values)} {unit.lower()} at most"
+        mark(" ", f"{name:<22} {text}")
 
 
 # The parts -----------------------------------------------------------------------------------

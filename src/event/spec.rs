@@ -228,6 +228,16 @@ impl EnvironmentSpec {
         }
     }
 
+    /// Since when it has been waiting for its endpoints, if it does and this says so.
+    pub fn pending_since(&self) -> Option<DateTime<Utc>> {
+        match self.origin {
+            _ if self.status != Status::Pending => None,
+            Origin::Event(time) => time,
+            Origin::Mwaa { created, updated } => updated.max(created),
+            Origin::Replay | Origin::Tags => None,
+        }
+    }
+
     /// Whether the web server is explicitly public only, so that it needs no endpoint.
     pub fn is_public_only(&self) -> bool {
         self.mode == Some(Mode::PublicOnly)

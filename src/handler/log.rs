@@ -4,11 +4,10 @@
 
 use chrono::Utc;
 use serde_json::{Value, json};
-use tracing::{error, info, warn};
 
 use super::fit::fit;
 use super::{Answer, InvocationError};
-use crate::report::{Certainty, Change, Outcome, Report, Resource, Warning};
+use crate::report::{Change, Outcome, Report, Resource, Warning};
 use crate::sweep::SweepReport;
 
 pub(super) fn log(result: &Result<Answer, InvocationError>, request_id: &str) {
@@ -23,31 +22,28 @@ pub(super) fn log(result: &Result<Answer, InvocationError>, request_id: &str) {
 
 /// A line for everything that somebody should know, and the result as one line of JSON.
 fn environment(report: &Report, request_id: &str) {
-    for note in &report.warnings {
-        warn!(remedy = note.remedy, "{}", note.message);
+    for Warning { message, remedy } in &report.warnings {
+        line("WARN", message, request_id, &[("remedy", json!(remedy))]);
     }
     for resource in &report.resources {
-        match resource.outcome {
-            Change::Failed => error!("{}", resource.sentence()),
-            Change::Blocked if is_sure(resource) => error!("{}", resource.sentence()),
-            Change::Blocked => warn!("{}", resource.sentence()),
-            _ => info!("{}", resource.detail),
-        }
+        let level = match resource.outcome {
+            Change::Failed => "ERROR",
+            Change::Blocked if resource.is_surely_blocked() => "ERROR",
+            Change::Blocked => "WARN",
+            _ => "INFO",
+        };
+        line(level, &resource.sentence(), request_id, &[]);
     }
     if report.outcome == Outcome::Refused {
-        warn!("{}: {}", report.environment, report.reason.as_deref().unwrap_or_default());
+        let why = report.reason.as_deref().unwrap_or_default();
+        line("WARN", &format!("{}: {why}", report.environment), request_id, &[]);
     }
     line(level(report), "result", request_id, &[("result", fit(json!(report)))]);
 }
 
-/// Whether it is a queue that is surely blocked.
-fn is_sure(resource: &Resource) -> bool {
-    resource.certainty == Some(Certainty::Surely)
-}
-
 fn level(report: &Report) -> &'static str {
     let any = |bad: fn(&Resource) -> bool| report.resources.iter().any(bad);
-    let failed = any(|line| line.outcome == Change::Failed || is_sure(line));
+    let failed = any(|line| line.outcome == Change::Failed) || report.is_surely_blocked();
     if report.outcome == Outcome::Failed || failed {
         "ERROR"
     } else if !report.warnings.is_empty()
@@ -89,7 +85,7 @@ fn sweep(report: &SweepReport, request_id: &str) {
     line(level, "sweep", request_id, &[("sweep", counts), ("note", note), ("version", version)]);
 }
 
-fn line(level: &str, message: &str, request_id: &str, more: &[(&str, Value)]) {
+pub(super) fn line(level: &str, message: &str, request_id: &str, more: &[(&str, Value)]) {
     let mut line = json!({
         "timestamp": crate::tags::rfc3339(Utc::now()), "level": level, "requestId": request_id,
         "message": message,
@@ -103,7 +99,7 @@ fn line(level: &str, message: &str, request_id: &str, more: &[(&str, Value)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Kind;
+    use crate::report::{Certainty, Kind};
 
     #[test]
     fn only_what_failed_or_is_surely_blocked_is_an_error() {

@@ -2,7 +2,9 @@
 
 mod fit;
 mod log;
+mod metrics;
 mod sign;
+mod summary;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,6 +14,7 @@ use std::time::Instant;
 use chrono::{DateTime, SubsecRound, Utc};
 use futures_util::future::BoxFuture;
 use lambda_runtime::Diagnostic;
+pub use metrics::Telemetry;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use tracing::info;
@@ -41,6 +44,8 @@ pub struct Function {
     pub lasting: Lasting,
     /// Tells the time.
     pub clock: Clock,
+    /// What is said of the function in its metrics.
+    pub telemetry: Telemetry,
 }
 
 /// Tells the time, to the second, as events do: a fraction would make what was seen in the same
@@ -162,9 +167,12 @@ impl Function {
         invocation: Invocation<'a>,
     ) -> BoxFuture<'a, Result<Answer, InvocationError>> {
         Box::pin(async move {
+            let began = self.clock.now();
             let mut result = self.work(payload, invocation).await;
-            sign::sign(&mut result, invocation.function_arn);
+            let now = self.clock.now();
+            sign::sign(&mut result, invocation.function_arn, now);
             log::log(&result, invocation.request_id);
+            metrics::publish(&result, &self.telemetry, invocation.request_id, (began, now));
             result
         })
     }
@@ -231,6 +239,8 @@ impl Function {
         let mut report =
             reconcile::environment(&context, &spec).await.map_err(InvocationError::Failed)?;
         report.dry_run |= request.dry_run;
+        report.facts.event_time = spec.event_time();
+        report.facts.pending_since = spec.pending_since().or(report.facts.pending_since);
         match report.outcome {
             Outcome::Failed => Err(InvocationError::Actions(Box::new(report))),
             _ => Ok(Answer::Environment(report)),

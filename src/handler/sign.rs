@@ -1,28 +1,41 @@
-//! What every answer says beside what was done: the function's version, and how its role could be
-//! narrower.
+//! What every answer says beside what was done: a summary, the function's version, and how its role
+//! could be narrower.
 
 use std::collections::BTreeSet;
 
-use super::{Answer, InvocationError};
+use chrono::{DateTime, Utc};
+
+use super::{Answer, InvocationError, summary};
 use crate::report::{Change, Kind, Report};
 
-/// Adds both to an answer.
-pub(super) fn sign(result: &mut Result<Answer, InvocationError>, function_arn: &str) {
+/// Adds all three to an answer.
+pub(super) fn sign(
+    result: &mut Result<Answer, InvocationError>,
+    function_arn: &str,
+    now: DateTime<Utc>,
+) {
     let version = Some(env!("CARGO_PKG_VERSION"));
     match result {
         Ok(Answer::Sweep(report)) => {
             report.version = version;
+            report.summary = summary::of_sweep(report, now);
             let all = report.vpcs.iter().flat_map(|vpc| vpc.policy_characters.keys());
             report.note = narrowing(&report.environments, all, function_arn, "");
         }
-        Ok(Answer::Environment(report)) => of_environment(report, version, function_arn),
-        Err(InvocationError::Actions(report)) => of_environment(report, version, function_arn),
+        Ok(Answer::Environment(report)) => of_environment(report, version, function_arn, now),
+        Err(InvocationError::Actions(report)) => of_environment(report, version, function_arn, now),
         Err(_) => {}
     }
 }
 
-fn of_environment(report: &mut Report, version: Option<&'static str>, function_arn: &str) {
+fn of_environment(
+    report: &mut Report,
+    version: Option<&'static str>,
+    function_arn: &str,
+    now: DateTime<Utc>,
+) {
     report.version = version;
+    report.summary = summary::of_environment(report, now);
     let more = "; a sweep's result names those of all VPCs";
     report.note = narrowing(std::slice::from_ref(report), [], function_arn, more);
 }

@@ -15,7 +15,7 @@ use crate::plan::decide::{self, Neighbours};
 use crate::plan::execute::Means;
 use crate::plan::proof::{Clear, Course, MwaaSays, Serve, Stale, There, judge};
 use crate::plan::{Plan, Step, Told};
-use crate::report::{Change, Failure, Kind, Outcome, Report, Tense, Warning};
+use crate::report::{Change, Facts, Failure, Kind, Outcome, Report, Tense, Warning};
 use crate::settings::Settings;
 use ask::{Asking, Voices, Voucher};
 use look::{Admitted, First};
@@ -302,9 +302,11 @@ fn report(spec: &EnvironmentSpec, vpc: Option<&VpcId>, told: Told, looked_only: 
         outcome,
         dry_run: looked_only,
         reason: None,
+        summary: None,
         resources: told.resources,
         warnings: told.warnings,
         note: None,
         version: None,
+        facts: Facts { pending_since: spec.pending_since(), ..Facts::default() },
     }
 }

@@ -11,7 +11,7 @@ use crate::reconcile::Context;
 use crate::report::Warning;
 use crate::settings::DEFAULT_ENDPOINT_QUOTA;
 use crate::sqs_policy::MAX_POLICY_CHARACTERS;
-use crate::vpc::State;
+use crate::vpc::{Endpoint, State};
 
 /// How long an endpoint may take to become available before it is reported.
 const SLOW_ENDPOINT: TimeDelta = TimeDelta::minutes(30);
@@ -34,13 +34,14 @@ pub(super) fn health(
     for vpc in vpcs.iter().filter(is_served) {
         let Seen { endpoints, interfaces } = landscape.vpc(vpc).unwrap_or(&none);
         let interfaces = *interfaces;
-        let slow = endpoints.iter().filter(|endpoint| {
-            endpoint.made_for().is_some()
-                && !endpoint.state.is_going()
-                && endpoint.state != State::Available
-                && endpoint.created.is_some_and(|c| now.signed_duration_since(c) > SLOW_ENDPOINT)
-        });
-        for endpoint in slow {
+        let is_available = |it: &Endpoint| it.state.is_going() || it.state == State::Available;
+        let not_available = endpoints
+            .iter()
+            .filter(|endpoint| endpoint.made_for().is_some() && !is_available(endpoint));
+        report.not_available += not_available.clone().count();
+        for endpoint in not_available.filter(|endpoint| {
+            endpoint.created.is_some_and(|c| now.signed_duration_since(c) > SLOW_ENDPOINT)
+        }) {
             report.warnings.push(Warning::new(
                 format!(
                     "{} to {} is {} after {} minutes",

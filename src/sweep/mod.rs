@@ -18,11 +18,11 @@ use serde::Serialize;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::environment::{AccountId, Environment, Region, VpcId};
-use crate::event::{EnvironmentSpec, Origin, Status};
+use crate::event::{EnvironmentSpec, Status};
 use crate::plan::proof::MwaaSays;
 use crate::reconcile::ask::Voices;
 use crate::reconcile::{self, Context, Decided};
-use crate::report::{Change, Failure, Kind, Outcome, Report, Warning};
+use crate::report::{Change, Failure, Kind, Outcome, Report, Resource, Warning};
 pub use lasting::Lasting;
 use lasting::Problem;
 use look::Landscape;
@@ -31,12 +31,17 @@ use turns::Turns;
 /// How many environments, or accounts, are asked about at once.
 const AT_ONCE: usize = 4;
 /// How long MWAA waits for endpoints (MWAA user guide, "Managing your own Amazon VPC endpoints").
-const PATIENCE: TimeDelta = TimeDelta::hours(72);
+pub(crate) const PATIENCE: TimeDelta = TimeDelta::hours(72);
 
 /// What a sweep found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SweepReport {
+    /// What came of it all: `changed`, `unchanged` or `failed`.
+    pub outcome: Outcome,
+    /// What was done, in a sentence, if anything was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
     /// The environments for which something was done, or could not be, or should be known; those for
     /// which something failed come first.
     pub environments: Vec<Report>,
@@ -78,6 +83,12 @@ pub struct SweepReport {
     /// The environments, warnings and failures that are not only there still.
     #[serde(skip)]
     pub news: BTreeSet<String>,
+    /// The environments that wait for their endpoints, and since when.
+    #[serde(skip)]
+    pub waiting: Vec<(String, DateTime<Utc>)>,
+    /// How many endpoints that were made for environments are not available.
+    #[serde(skip)]
+    pub not_available: usize,
 }
 
 /// How much of a VPC's quotas is used.
@@ -149,6 +160,8 @@ pub async fn sweep(
             Came::Failed(failure) => report.failures.push(format!("{arn}: {failure}")),
             Came::Done(done) => {
                 vpcs.extend(done.vpc.as_deref().and_then(|vpc| VpcId::parse(vpc).ok()));
+                let since = done.facts.pending_since;
+                report.waiting.extend(since.map(|since| (arn.clone(), since)));
                 let is_right = done.resources.iter().all(|it| it.outcome == Change::Kept);
                 if !is_right || !done.warnings.is_empty() {
                     report.environments.push(*done);
@@ -163,10 +176,23 @@ pub async fn sweep(
         .environments
         .sort_by(|a, b| (is_fine(a), &a.environment).cmp(&(is_fine(b), &b.environment)));
     report.failures.sort();
+    report.outcome = outcome(&report);
     health::health(context, region, &landscape, &vpcs, &mut report);
     let was_seen = |of: &str| reached.contains(of) || !environments.contains(of);
     tell(&mut report, lasting, was_seen, context);
     Ok(report)
+}
+
+/// What came of a sweep. What failed for one environment does not hide what was changed for others.
+fn outcome(report: &SweepReport) -> Outcome {
+    let is = |outcome| report.environments.iter().any(|it| it.outcome == outcome);
+    if is(Outcome::Changed) || report.environments.iter().any(changed_something) {
+        Outcome::Changed
+    } else if is(Outcome::Failed) || !report.failures.is_empty() {
+        Outcome::Failed
+    } else {
+        Outcome::Unchanged
+    }
 }
 
 /// Notes what of a report is news.
@@ -227,8 +253,12 @@ fn tell(
 /// Whether more was changed than what the tags remember of trying.
 fn changed_something(report: &Report) -> bool {
     let changed = |it: Change| matches!(it, Change::Created | Change::Updated | Change::Deleted);
-    let mut lines = report.resources.iter().filter(|line| line.kind != Kind::Tags);
-    lines.any(|line| changed(line.outcome))
+    !report.dry_run && lines(report).any(|line| changed(line.outcome))
+}
+
+/// All but the tags.
+fn lines(report: &Report) -> impl Iterator<Item = &Resource> {
+    report.resources.iter().filter(|line| line.kind != Kind::Tags)
 }
 
 struct Turn {
@@ -330,6 +360,12 @@ impl One<'_> {
             MwaaSays::Says(answer) => Some(answer.clone()),
             _ => None,
         };
+        // What an environment that waits lacks was never right, and what is over is taken away.
+        let is_in_use = match &says {
+            MwaaSays::Says(answer) => !answer.status.is_over() && answer.status != Status::Pending,
+            MwaaSays::NotFound => false,
+            MwaaSays::MayNotAsk(_) | MwaaSays::NoReply(_) => true,
+        };
         let mut first = landscape.of(context, environment, &says);
         let mut done = match reconcile::decide(context, &untold, &says, &first, voices).await? {
             Decided::Report(report) => *report,
@@ -351,10 +387,18 @@ impl One<'_> {
                 reconcile::work(context, &untold, says, first, voices).await?
             }
         };
+        if is_in_use && !done.dry_run && landscape.has_anything_of(environment) {
+            let put_right =
+                |line: &&Resource| matches!(line.outcome, Change::Created | Change::Updated);
+            done.facts.repaired = lines(&done).filter(put_right).count();
+        }
         done.warnings.extend(unanswered);
         if let Some(answer) = answer.filter(|answer| answer.status == Status::Pending) {
             // Elsewhere it is somebody else's.
-            done.warnings.extend(done.vpc.as_ref().and_then(|_| waiting(&answer, context.now)));
+            if done.vpc.is_some() {
+                done.facts.pending_since = answer.pending_since();
+                done.warnings.extend(waiting(&answer, context.now));
+            }
             done.warnings.extend(answer.subnets.is_empty().then(|| Warning {
                 message:
                     "MWAA waits for its endpoints, and does not say in which subnets".to_owned(),
@@ -367,8 +411,7 @@ impl One<'_> {
 
 /// How long an environment has been waiting, and how long MWAA still waits.
 fn waiting(answer: &EnvironmentSpec, now: DateTime<Utc>) -> Option<Warning> {
-    let Origin::Mwaa { created, updated } = answer.origin else { return None };
-    let waited = now.signed_duration_since(updated.max(created)?);
+    let waited = now.signed_duration_since(answer.pending_since()?);
     let left = PATIENCE - waited;
     Some(Warning::new(
         format!(

@@ -690,7 +690,7 @@ def variables_on_lambda(aws, port):
     """What Lambda sets, with a Runtime API on a port, and what leads to the emulated AWS."""
     return {
         "AWS_LAMBDA_RUNTIME_API": f"http://127.0.0.1:{port}/.rt",
-        "AWS_LAMBDA_FUNCTION_NAME": "_",
+        "AWS_LAMBDA_FUNCTION_NAME": "mwaa-vpc-endpoints",
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
         "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/mwaa-vpc-endpoints",

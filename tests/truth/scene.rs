@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use mwaa_vpc_endpoints::environment::Region;
-use mwaa_vpc_endpoints::handler::{Answer, Clock, Function, Invocation, InvocationError};
+use mwaa_vpc_endpoints::handler::{
+    Answer, Clock, Function, Invocation, InvocationError, Telemetry,
+};
 use mwaa_vpc_endpoints::report::Outcome;
 use mwaa_vpc_endpoints::settings::Settings;
 use mwaa_vpc_endpoints::sweep::Lasting;
@@ -256,6 +258,7 @@ impl Scene {
             region: Some(Region::parse("us-east-1").unwrap()),
             lasting: Lasting::default(),
             clock: Clock(clock),
+            telemetry: Telemetry::read(|_| None),
         };
         let mut scene = Self { double, function, now };
         scene.deploy(variables);
