@@ -2,14 +2,16 @@
 
 import os
 import re
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "emulator"))
+import cloudformation  # noqa: E402
+
 # Folders that make and its tools fill.
 MADE = {"target", "node_modules", "__pycache__"}
 
@@ -143,20 +145,5 @@ def in_backticks(cell):
     return match and match[2]
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms, of which only what they are about is of interest here."""
-
-
-def _short_form(loader, suffix, node):
-    if isinstance(node, yaml.ScalarNode):
-        return {suffix: loader.construct_scalar(node)}
-    if isinstance(node, yaml.SequenceNode):
-        return {suffix: loader.construct_sequence(node, deep=True)}
-    return {suffix: loader.construct_mapping(node, deep=True)}
-
-
-_Loader.add_multi_constructor("!", _short_form)
-
-
 def load_yaml(text):
-    return yaml.load(text, _Loader)
+    return cloudformation.load(text)
