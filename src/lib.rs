@@ -7,26 +7,30 @@
 //! - `event`: what is said of an environment, by an event, a person or MWAA: `EnvironmentSpec`.
 //! - `reconcile`, `sweep`: look at EC2 and ask MWAA, judge, decide; then describe or do.
 //! - `plan`: whose word counts (`plan::proof`), what must be done (`plan::decide`), and doing it
-//!   (`plan::execute`). It is decided once: a `plan::Plan` is described or carried out.
+//!   (`plan::execute`). It is decided once: a `plan::Plan` is described or carried out; `plan::diff`
+//!   shows it to a person.
 //! - `endpoints`, `security_group`, `sqs_policy`: one kind of resource each, what must happen to it
 //!   (`decide`, `step`) and making it happen (`apply`).
 //! - `vpc`: what EC2 shows, and whose it is.
 //! - `aws`: EC2, MWAA, and what they answer when they do not.
 //!
-//! The rule for strangers: only the rooms named `apply`, `plan::execute`, `reconcile` and `sweep`
-//! may name [`aws::Ec2`]. All else is pure, and has its tests beside it.
+//! There are two programs on it: the function (`main.rs`), and the command line for people
+//! (`bin/mwaa-vpc/`), which only looks: `reconcile::preview` and `sweep::survey`.
+//!
+//! The rule for strangers: of these rooms, only those named `apply`, `plan::execute`, `reconcile` and
+//! `sweep` may name [`aws::Ec2`]. All else is pure, and has its tests beside it.
 
 pub mod aws;
 pub(crate) mod endpoints;
 pub mod environment;
-pub(crate) mod event;
+pub mod event;
 pub mod handler;
-pub(crate) mod plan;
-pub(crate) mod reconcile;
+pub mod plan;
+pub mod reconcile;
 pub mod report;
 pub(crate) mod security_group;
 pub mod settings;
 pub mod sqs_policy;
 pub mod sweep;
 pub mod tags;
-pub(crate) mod vpc;
+pub mod vpc;

@@ -4,9 +4,12 @@
 use std::env;
 use std::time::Duration;
 
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_http_client::Connector;
@@ -15,6 +18,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::{
     HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
+use aws_types::region::Region;
 use aws_types::service_config::ServiceConfigKey;
 
 /// How long a connection may take to come about.
@@ -32,7 +36,42 @@ const ATTEMPTS: u32 = 4;
 /// If `AWS_MAX_ATTEMPTS` or `AWS_RETRY_MODE` cannot be read, as aws-config does everywhere: the
 /// process ends with the reason before it takes an event.
 pub async fn config() -> SdkConfig {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+    let mut loader = loader();
+    if is_on_lambda() {
+        let none = EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, "");
+        loader = loader.profile_files(none.build());
+    }
+    with_attempts(loader.load().await)
+}
+
+/// The same for a person, who may name a profile and a Region. Of a profile that is named, the
+/// credentials are taken whatever the environment variables say, as the AWS CLI does with `--profile`.
+///
+/// # Panics
+///
+/// As [`config`].
+pub async fn of_person(profile: Option<&str>, region: Option<&str>) -> SdkConfig {
+    let mut loader = loader();
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region.to_owned()));
+    }
+    let Some(profile) = profile else { return with_attempts(loader.load().await) };
+    let config = with_attempts(loader.profile_name(profile).load().await);
+    let mut surroundings = ProviderConfig::without_region()
+        .with_region(config.region().cloned())
+        .with_sleep_impl(TokioSleep::new());
+    if let Some(client) = config.http_client() {
+        surroundings = surroundings.with_http_client(client);
+    }
+    let provider = ProfileFileCredentialsProvider::builder()
+        .configure(&surroundings)
+        .profile_name(profile)
+        .build();
+    config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
+}
+
+fn loader() -> ConfigLoader {
+    aws_config::defaults(BehaviorVersion::latest())
         .http_client(connections())
         .sleep_impl(TokioSleep::new())
         // The template's time limit for the function leaves room for a call that hangs and is
@@ -43,12 +82,7 @@ pub async fn config() -> SdkConfig {
                 .operation_attempt_timeout(Duration::from_secs(15))
                 .operation_timeout(Duration::from_secs(40))
                 .build(),
-        );
-    if is_on_lambda() {
-        let none = EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, "");
-        loader = loader.profile_files(none.build());
-    }
-    with_attempts(loader.load().await)
+        )
 }
 
 /// Whether the environment variables say all, as they do on Lambda (Lambda developer guide, "Defined

@@ -185,7 +185,7 @@ fn last(causes: &str) -> String {
 }
 
 /// What stands in the way where the credentials could not be had.
-const NO_CREDENTIALS: &str = "on Lambda the credentials are the role's; anywhere else set AWS_PROFILE to a profile of the account that owns the VPC, and sign in (`aws sso login`) if it says so: `aws sts get-caller-identity` must work";
+pub const NO_CREDENTIALS: &str = "on Lambda the credentials are the role's; anywhere else set AWS_PROFILE to a profile of the account that owns the VPC, and sign in (`aws sso login`) if it says so: `aws sts get-caller-identity` must work";
 
 /// An error and its causes, as far as each says more than the one before. As text for people: what
 /// errors say for debugging shows the Rust values that they are made of.

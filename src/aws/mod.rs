@@ -2,8 +2,10 @@
 
 pub mod config;
 pub mod ec2;
+mod ec2_entrance;
 mod ec2_read;
 pub mod error;
+pub mod identity;
 pub mod mwaa;
 
 pub use ec2::Ec2;

@@ -35,6 +35,14 @@ impl Mwaa {
         Self { own: Client::new(&config), config, participants: Mutex::default() }
     }
 
+    /// Asks in `account` with credentials of its own, and not with a role.
+    #[must_use]
+    pub fn also(self, account: AccountId, config: &SdkConfig) -> Self {
+        let client = Client::new(config);
+        self.participants.lock().unwrap_or_else(PoisonError::into_inner).insert(account, client);
+        self
+    }
+
     /// The client for `account`; none if there is no way to ask it.
     fn client(
         &self,
@@ -179,9 +187,21 @@ impl<'a> Asking<'a> {
         &self,
         environment: &Environment,
     ) -> Result<Option<Value>, Unanswered> {
+        Ok(self.answer(environment).await?.as_ref().and_then(as_json))
+    }
+
+    /// The same as MWAA's API has it, with what is of no use to the function.
+    ///
+    /// # Errors
+    ///
+    /// If MWAA said nothing. That proves nothing about the environment.
+    pub async fn answer(
+        &self,
+        environment: &Environment,
+    ) -> Result<Option<GetEnvironmentOutput>, Unanswered> {
         let client = self.client(&environment.account)?;
         match client.get_environment().name(environment.name()).send().await {
-            Ok(answer) => Ok(as_json(&answer)),
+            Ok(answer) => Ok(Some(answer)),
             Err(error) if is_not_found(&error) => Ok(None),
             Err(error) => {
                 let what = format!("asking MWAA about {}", environment.arn());
@@ -211,7 +231,7 @@ fn is_not_found(error: &SdkError<GetEnvironmentError>) -> bool {
 }
 
 /// An answer in the form in which `aws mwaa get-environment` prints it, as far as it is read.
-fn as_json(answer: &GetEnvironmentOutput) -> Option<Value> {
+pub fn as_json(answer: &GetEnvironmentOutput) -> Option<Value> {
     let environment = answer.environment()?;
     let network = environment.network_configuration();
     let time = |time: Option<&DateTime>| time.and_then(|t| t.fmt(DateTimeFormat::DateTime).ok());

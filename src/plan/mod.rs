@@ -2,6 +2,7 @@
 //! decided once, and then described or carried out.
 
 pub mod decide;
+pub mod diff;
 pub mod execute;
 pub mod proof;
 pub mod recall;

@@ -85,6 +85,14 @@ impl First {
         }
     }
 
+    /// The VPC of the subnets that were looked at, if it is one that this account sees.
+    pub fn vpc(&self) -> Option<&Vpc> {
+        match self.place.as_ref()? {
+            (_, Ok(Place::Here(vpc))) => Some(vpc),
+            _ => None,
+        }
+    }
+
     fn seen_place(&self, spec: &EnvironmentSpec) -> Option<Result<Place, Failure>> {
         let (subnets, place) = self.place.as_ref()?;
         let wanted = subnets_of(spec, &self.observed);

@@ -14,9 +14,10 @@ use crate::event::EnvironmentSpec;
 use crate::plan::decide::{self, Neighbours};
 use crate::plan::execute::Means;
 use crate::plan::proof::{Clear, Course, MwaaSays, Serve, Stale, There, judge};
-use crate::plan::{Plan, Step, Told};
+use crate::plan::{Chain, Gate, Phase, Plan, Step, Told};
 use crate::report::{Change, Facts, Failure, Kind, Outcome, Report, Tense, Warning};
 use crate::settings::Settings;
+use crate::vpc::Vpc;
 use ask::{Asking, Voices, Voucher};
 use look::{Admitted, First};
 
@@ -55,6 +56,70 @@ pub async fn environment(context: &Context<'_>, hint: &EnvironmentSpec) -> Resul
         tokio::join!(look::first(context, hint), voices.about(context, &hint.environment));
     voices.know(hint);
     work(context, hint, says, first?, &voices).await
+}
+
+/// What would be done for an environment, for a person.
+#[derive(Debug)]
+pub struct Preview {
+    /// What the function would answer to a dry run.
+    pub report: Report,
+    /// What it would do, unless nothing is to be done for the reason in the report.
+    pub plan: Option<Plan>,
+    /// Whether it would only tell what is wrong, since the environment's creation failed.
+    pub only_tells: bool,
+}
+
+/// Why it cannot be said what would be done.
+#[derive(Debug)]
+pub enum NoPreview {
+    /// The VPC belongs to another account than the credentials that it was looked at with, and so do
+    /// its endpoints.
+    OfAnotherAccount(Vpc),
+    /// It could not be looked.
+    Failed(Failure),
+}
+
+/// Says what would be done for the environment of which a `hint` is given, and of which MWAA `says`
+/// this, by the way that [`environment`] goes. Nothing is changed.
+///
+/// # Errors
+///
+/// [`NoPreview`], if it could not be looked at what the decision needs.
+pub async fn preview(
+    context: &Context<'_>,
+    hint: &EnvironmentSpec,
+    says: MwaaSays,
+) -> Result<Preview, NoPreview> {
+    let context = &Context { dry_run: true, ..*context };
+    let refusal = context.own.and_then(|own| look::refusal(context.settings, own, hint));
+    if let Some(reason) = refusal {
+        let report = nothing(hint, Outcome::Refused, reason);
+        return Ok(Preview { report, plan: None, only_tells: false });
+    }
+    let voices = Voices::new(context);
+    voices.know(hint);
+    voices.hear(&hint.environment, says);
+    let says = voices.about(context, &hint.environment).await;
+    let first = look::first(context, hint).await.map_err(NoPreview::Failed)?;
+    if let Some(vpc) = first.vpc()
+        && context.own.is_some_and(|own| *own != vpc.owner)
+    {
+        return Err(NoPreview::OfAnotherAccount(vpc.clone()));
+    }
+    let decided = decide(context, hint, &says, &first, &voices).await.map_err(NoPreview::Failed)?;
+    let mut work = match decided {
+        Decided::Report(report) => {
+            return Ok(Preview { report: *report, plan: None, only_tells: false });
+        }
+        Decided::Work(work) => work,
+    };
+    let corrections = Chain::each(voices.corrections());
+    if !corrections.is_empty() {
+        work.plan.phases.push(Phase::new(Gate::Always, corrections));
+    }
+    let report = carry_out(context, &work, &voices).await;
+    let only_tells = work.purpose == Purpose::Diagnose;
+    Ok(Preview { report, plan: Some(work.plan), only_tells })
 }
 
 /// How often work begins anew because MWAA says something else than before the look.

@@ -210,12 +210,15 @@ impl PolicyStep {
         resource
     }
 
+    /// A sentence on each statement that denies the environment its queue.
+    pub(crate) fn sentences(&self) -> Vec<String> {
+        self.blocks.iter().map(|block| sentence(block, &self.environment)).collect()
+    }
+
     /// `resource` with the statements that deny the environment its queue.
     pub(super) fn with_blocks(&self, mut resource: Resource) -> Resource {
         if !self.blocks.is_empty() {
-            let sentences: Vec<String> =
-                self.blocks.iter().map(|block| sentence(block, &self.environment)).collect();
-            resource.detail = format!("{}; {}", resource.detail, sentences.join("; "));
+            resource.detail = format!("{}; {}", resource.detail, self.sentences().join("; "));
             resource.outcome = Change::Blocked;
             resource.certainty = self.blocks.iter().map(|block| block.certainty).max();
             resource.remedy = Some(BLOCK_REMEDY.to_owned());

@@ -6,6 +6,7 @@ mod ask;
 mod health;
 mod lasting;
 mod look;
+pub mod survey;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +32,7 @@ use turns::Turns;
 /// How many environments, or accounts, are asked about at once.
 const AT_ONCE: usize = 4;
 /// How long MWAA waits for endpoints (MWAA user guide, "Managing your own Amazon VPC endpoints").
-pub(crate) const PATIENCE: TimeDelta = TimeDelta::hours(72);
+pub const PATIENCE: TimeDelta = TimeDelta::hours(72);
 
 /// What a sweep found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -409,9 +410,14 @@ impl One<'_> {
     }
 }
 
+/// How long an environment has been waiting at most, if it is.
+pub fn waited(answer: &EnvironmentSpec, now: DateTime<Utc>) -> Option<TimeDelta> {
+    Some(now.signed_duration_since(answer.pending_since()?))
+}
+
 /// How long an environment has been waiting, and how long MWAA still waits.
 fn waiting(answer: &EnvironmentSpec, now: DateTime<Utc>) -> Option<Warning> {
-    let waited = now.signed_duration_since(answer.pending_since()?);
+    let waited = waited(answer, now)?;
     let left = PATIENCE - waited;
     Some(Warning::new(
         format!(

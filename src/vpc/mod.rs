@@ -1,6 +1,7 @@
 //! What EC2 shows of a VPC: the part of it that decisions rest on.
 
 mod endpoint;
+mod entrance;
 mod group;
 mod rule;
 
@@ -10,6 +11,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 pub use endpoint::{Endpoint, Kind, State};
+pub use entrance::{Address, Entrance, LetIn};
 pub use group::Group;
 pub use rule::{Rule, Source, port};
 
