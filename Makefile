@@ -6,6 +6,7 @@
 #   make bench    measure it beside a plain boto3 handler
 #   make replay   hand an environment that waits already to the deployed function
 #   make redrive  serve what lies in the queues for lost events
+#   make cli      compile mwaa-vpc, the command line for people
 
 # Virtual environments: aws-sam-cli has its own because it insists on another version of cfn-lint, the benchmark because
 # only it needs what is in its.
@@ -33,17 +34,21 @@ run test bench picture python-tests: ARCH = $(patsubst aarch64,arm64,$(shell una
 #
 # zig links against the glibc of Amazon Linux 2023, however new this machine's may be. `cargo lambda` may add no flags
 # of its own (--disable-optimizations): Cargo.toml says it all. Nor is it built from other versions than Cargo.lock's.
-BUILD = cargo lambda build --locked --release --no-default-features --disable-optimizations $(if $(filter arm64,$(ARCH)),--arm64,--x86-64)
+# Without --bin it would build every program of the package.
+BUILD = cargo lambda build --locked --release --bin mwaa-vpc-endpoints --no-default-features --disable-optimizations $(if $(filter arm64,$(ARCH)),--arm64,--x86-64)
 BOOTSTRAP = $(CARGO_TARGET_DIR)/lambda/mwaa-vpc-endpoints/bootstrap
-BUILD_TESTS = cargo build --locked --all-targets
+BUILD_TESTS = cargo build --locked --all-targets --features cli
 # Cargo's messages on that, which name the test executables.
 MESSAGES = $(CARGO_TARGET_DIR)/build-messages.json
+
+# The profile dev, whose EC2 client the Rust tests and `make watch` share: after any of them it takes seconds.
+CLI = $(CARGO_TARGET_DIR)/debug/mwaa-vpc
 
 TEMPLATES := $(wildcard template.yaml participant.yaml)
 export SAM_CLI_TELEMETRY := 0
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run watch test bench replay redrive picture package audit checkov build build-tests clean format \
+.PHONY: help run watch test bench replay redrive cli picture package audit checkov build build-tests clean format \
 	rust-tests python-tests clippy cfn-lint sam-validate linux fetch lambda emulator tools sam build-MwaaVpcEndpointsFunction
 .DEFAULT_GOAL := help
 
@@ -80,6 +85,11 @@ replay: tools  ## Hand environment ENV to the deployed function (DRY_RUN=1: to b
 redrive: tools  ## Serve what lies in the queues for lost events (DRY_RUN=1: to be told what it would do)
 	@exec $(TOOLS)/bin/python tools/redrive.py
 
+cli: rust  ## Compile mwaa-vpc, which shows people what the function would do
+	@[ -e $(CLI) ] || [ -e $(MESSAGES) ] || echo 'The first build compiles the EC2 client: on two cores 5 to 8 minutes.'
+	@cargo build --locked --features cli --bin mwaa-vpc
+	@echo '$(CLI)'
+
 # docs/bench.json and docs/bench.svg are made again. ROUNDS=… says how often everything is measured. ESTATE=only measures
 # the sweep of many environments alone. AGAINST=… names the bootstrap of another build, with which this one is compared
 # instead.
@@ -112,9 +122,10 @@ clippy: build-tests  ## Lint the Rust code
 rust-tests: tools build-tests  ## Run the unit, property and fault tests
 	@$(TOOLS)/bin/python tools/rust_tests.py $(MESSAGES)
 
-# LAPTOP_BINARY has what only a person's machine needs, as a plain `cargo lambda watch` runs it.
+# LAPTOP_BINARY has what only a person's machine needs, as `cargo lambda watch` runs it. CLI_BINARY is the command line.
 python-tests: export FUNCTION_BINARY = $(BOOTSTRAP)
 python-tests: export LAPTOP_BINARY = $(CARGO_TARGET_DIR)/debug/mwaa-vpc-endpoints
+python-tests: export CLI_BINARY = $(CLI)
 python-tests: build build-tests sam  ## Run the deployed binary against an emulated AWS, and check the templates
 	@$(TOOLS)/bin/python -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadfile tests \
 		$(if $(RESULTS),--junitxml $(RESULTS)/python.xml)

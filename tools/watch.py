@@ -256,7 +256,10 @@ def launcher(folder, aws, runtime):
 
 def command(address, port, launcher):
     runner = json.dumps(["sh", str(launcher)])
-    watch = [CARGO_LAMBDA, "lambda", "watch", "--locked", "--config"]
+    # The feature is not the function's: with it nothing is compiled that the Rust tests have not. Without --bin cargo
+    # lambda has two functions, and `cargo lambda invoke` would have to name one.
+    watch = [CARGO_LAMBDA, "lambda", "watch", "--locked", "--features", "cli"]
+    watch += ["--bin", "mwaa-vpc-endpoints", "--config"]
     watch.append(f"target.'cfg(unix)'.runner={runner}")
     return [*watch, "--invoke-address", address, "--invoke-port", str(port)]
 

@@ -9,7 +9,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPLOYED = ["--no-default-features", "--edges", "normal,build"]
 LAPTOP = ["--edges", "normal,build"]
-TESTS = ["--edges", "normal,build,dev"]
+CLI = ["--features", "cli", "--edges", "normal,build"]
+TESTS = ["--features", "cli", "--edges", "normal,build,dev"]
 
 
 def tree(*options):
@@ -33,7 +34,7 @@ def part_of_ec2(lines):
     return packages
 
 
-@pytest.mark.parametrize("other", [LAPTOP, TESTS], ids=["with_sign_in", "tests"])
+@pytest.mark.parametrize("other", [LAPTOP, CLI, TESTS], ids=["with_sign_in", "with_the_command_line", "tests"])
 def test_the_ec2_client_is_made_of_the_same_in_every_build(other):
     deployed = part_of_ec2(tree(*DEPLOYED))
 
@@ -49,8 +50,18 @@ def test_what_only_a_persons_machine_needs_is_not_deployed():
     assert not has_sso(DEPLOYED)
 
 
+def test_what_only_the_command_line_needs_is_in_nobody_elses_build():
+    def has_clap(options):
+        return any(package.startswith("clap") for _, package in tree(*options))
+
+    assert has_clap(CLI)
+    assert not has_clap(LAPTOP) and not has_clap(DEPLOYED)
+    recipe = re.search(r"^BUILD = (.*)$", (ROOT / "Makefile").read_text(), re.M)[1]
+    assert "--bin mwaa-vpc-endpoints " in recipe and "cli" not in recipe
+
+
 def test_no_crate_of_the_sdk_is_there_twice():
-    packages = {re.match(r"(\S+) v(\S+)", package).groups() for _, package in tree(*LAPTOP)}
+    packages = {re.match(r"(\S+) v(\S+)", package).groups() for _, package in tree(*CLI)}
     names = [name for name, _ in packages if name.startswith(("aws-", "tokio", "hyper", "rustls"))]
 
     assert len(names) > 15

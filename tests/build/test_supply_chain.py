@@ -37,8 +37,9 @@ TWICE = {
 
 
 def metadata():
-    """What Cargo compiles on this platform, for the function, the tests and their tools."""
-    command = ["cargo", "metadata", "--locked", "--offline", "--format-version", "1", "--filter-platform"]
+    """What Cargo compiles on this platform, for the function, the command line, the tests and their tools."""
+    command = ["cargo", "metadata", "--locked", "--offline", "--features", "cli", "--format-version", "1"]
+    command.append("--filter-platform")
     run = subprocess.run([*command, "x86_64-unknown-linux-gnu"], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)["packages"]

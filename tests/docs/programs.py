@@ -1,4 +1,4 @@
-"""What the programs understand that the documentation tells people to run: make, cargo, the AWS CLI, SAM.
+"""What the programs understand that the documentation tells people to run: make, cargo, the AWS CLI, SAM, mwaa-vpc.
 
 Each `check_…` raises a Wrong that says what is not so. Nothing here reaches AWS: the AWS CLI's commands are those of
 botocore's service models, SAM's and cargo-lambda's are asked of themselves.
@@ -59,6 +59,8 @@ def check(command, made=(), is_whole=True):
         check_sam(words, made)
     elif program == "cargo":
         check_cargo(words, made)
+    elif program == "mwaa-vpc":
+        check_mwaa_vpc(words, made, is_whole)
     elif program == "terraform":
         if not words or words[0] not in TERRAFORM:
             raise Wrong(f"terraform does not know {words[:1]}")
@@ -155,6 +157,65 @@ def options(words):
         if re.match(r"--?[A-Za-z]", word):
             option, given, value = word.partition("=")
             yield option, value if given else after
+
+
+# mwaa-vpc ------------------------------------------------------------------------------------
+
+
+@cache
+def mwaa_vpc_options():
+    """Each command of the command line with its options, as its source has them; flags without a value have None.
+
+    A test over the wire holds them against what the program's help says.
+    """
+    folder = ROOT / "src" / "bin" / "mwaa-vpc"
+    shared = (folder / "options.rs").read_text()
+    settings = shared.split("const SETTINGS", 1)[1].split("];", 1)[0]
+    found = {}
+    for path in sorted(folder.glob("*.rs")):
+        text = path.read_text().split("#[cfg(test)]")[0]
+        if "pub const NEEDS" not in text:
+            continue
+        names = re.findall(r"\.long\(\"([a-z-]+)\"\)", text) + re.findall(r"\btime\(\s*\"([a-z-]+)\"", text)
+        names += re.findall(r"\boption\(\s*\"([a-z-]+)\"", shared)
+        if "with_settings" in text:
+            names += re.findall(r"\(\s*\"([a-z-]+)\",\s*\"[A-Z_]+\"", settings)
+        flags = re.findall(r"\bflag\(\s*\"([a-z-]+)\"", shared)
+        found[path.stem] = {f"--{it}": True for it in names} | {f"--{it}": None for it in flags}
+    return found
+
+
+def check_mwaa_vpc(words, made, is_whole):
+    if not words and not is_whole or words[:1] in (["--help"], ["--version"]):
+        return
+    name, rest = words[0] if words else "", words[1:]
+    if name == "completions":
+        if len(rest) != 1 and is_whole:
+            raise Wrong("mwaa-vpc completions takes a shell")
+        return
+    known = mwaa_vpc_options().get(name)
+    if known is None:
+        raise Wrong(f"mwaa-vpc does not know {name or 'nothing'}")
+    loose, at = [], 0
+    while at < len(rest):
+        option, has_value, value = rest[at].partition("=")
+        if option.startswith("--") and option != "--help":
+            if option not in known:
+                raise Wrong(f"mwaa-vpc {name} has no option {option}")
+            if known[option] and not has_value:
+                at += 1
+                value = rest[at] if at < len(rest) else ""
+            if option == "--event" and value != "-":
+                check_file(value, made)
+        elif option != "--help":
+            loose.append(rest[at])
+        at += 1
+    is_cut = "…" in words or not is_whole
+    needs = name != "status" and not {"--iam", "--help", "--event"} & set(rest)
+    if len(loose) > 1 or needs and not loose and not is_cut:
+        raise Wrong(f"mwaa-vpc {name}: {loose or 'no environment'}")
+    if name == "wait" and not {"--for", "--iam", "--help"} & {it.split("=")[0] for it in rest} and not is_cut:
+        raise Wrong("mwaa-vpc wait needs --for")
 
 
 # jq ------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from programs import Wrong
 
 SHELL = blocks("sh", "shell", "bash", "console")
 KNOWN = {"sh", "shell", "bash", "console", "json", "yaml", "toml", "hcl", "text", "python", "rust", "diff", "mermaid"}
-INLINE = re.compile(r"(?:[A-Z_]+=\S+ )*(?:make|aws|sam|cargo) [a-z].*", re.S)
+INLINE = re.compile(r"(?:[A-Z_]+=\S+ )*(?:make|aws|sam|cargo|mwaa-vpc) [a-z].*", re.S)
 
 
 def script(block):
@@ -119,6 +119,11 @@ def test_every_block_says_what_it_is():
             "--parameters ParameterKey=Owner,ParameterValue=111122223333",
             "no parameter Owner",
         ),
+        ("mwaa-vpc plans analytics", "mwaa-vpc does not know plans"),
+        ("mwaa-vpc plan analytics --environment-profil data", "no option --environment-profil"),
+        ("mwaa-vpc plan", "no environment"),
+        ("mwaa-vpc plan --event events/none.json", "no file events/none.json"),
+        ("mwaa-vpc wait analytics", "needs --for"),
         ("echo $(make nothing)", "no target nothing"),
         ("cat events/sweep.json | awscurl x", "awscurl is a program that nobody told to install"),
         ("python3 tools/resend.py", "no file tools/resend.py"),

@@ -378,7 +378,8 @@ def caller(account):
 
 def account_of(headers):
     """The account whose credentials signed a request: a role's that was assumed, or the owner's."""
-    key = re.search(r"Credential=(\w+)/", headers.get("Authorization", ""))[1]
+    signed = next((it for name, it in headers.items() if name.lower() == "authorization"), "")
+    key = re.search(r"Credential=(\w+)/", signed)[1]
     return OWNER if key == "testing" else get_account_id_from(key)
 
 
@@ -433,6 +434,14 @@ class Aws:
 
     def _ask_mwaa(self, _method, path, headers, _body):
         return self.mwaa.answer(account_of(headers), path)
+
+    def for_people(self):
+        """A proxy for programs that have credentials of several accounts: each call is its signer's."""
+        return Proxy(
+            self._port,
+            lambda headers: {**headers, **caller(account_of(headers))},
+            hosts=self.proxy.hosts,
+        )
 
     def reset(self, seed=42):
         """Empties the emulated AWS; ids that it makes from now on depend on the seed alone."""

@@ -1,0 +1,222 @@
+//! `mwaa-vpc`: what people ask about environments and their VPCs, on the same library as the function.
+//! It only looks.
+//!
+//! Each command is a variant of [`Asked`] and a module with its options, what it needs of IAM, and
+//! what it does.
+
+mod accounts;
+mod iam;
+mod options;
+mod paint;
+mod plan;
+mod problem;
+mod spinner;
+mod status;
+mod wait;
+mod webserver;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command};
+use clap_complete::Shell;
+use serde_json::{Value, json};
+
+use options::Common;
+use paint::Paint;
+use problem::Problem;
+
+/// A command that looks at something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Plan,
+    Status,
+    Wait,
+    Webserver,
+}
+
+impl Asked {
+    const ALL: [Self; 4] = [Self::Plan, Self::Status, Self::Wait, Self::Webserver];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Status => "status",
+            Self::Wait => "wait",
+            Self::Webserver => "webserver",
+        }
+    }
+
+    /// Its options and its help.
+    fn command(self) -> Command {
+        let command = match self {
+            Self::Plan => plan::command(),
+            Self::Status => status::command(),
+            Self::Wait => wait::command(),
+            Self::Webserver => webserver::command(),
+        };
+        options::with_common(command)
+    }
+
+    /// What it needs of IAM.
+    fn needs(self) -> iam::Needs {
+        match self {
+            Self::Plan => plan::NEEDS,
+            Self::Status => status::NEEDS,
+            Self::Wait => wait::NEEDS,
+            Self::Webserver => webserver::NEEDS,
+        }
+    }
+
+    async fn answer(
+        self,
+        matches: &ArgMatches,
+        common: &Common,
+        paint: Paint,
+    ) -> Result<Answer, Problem> {
+        match self {
+            Self::Plan => plan::answer(matches, common, paint).await,
+            Self::Status => status::answer(matches, common, paint).await,
+            Self::Wait => wait::answer(matches, common, paint).await,
+            Self::Webserver => webserver::answer(matches, common, paint).await,
+        }
+    }
+}
+
+/// What a command found.
+#[derive(Debug)]
+struct Answer {
+    /// For a program.
+    json: Value,
+    /// For a person.
+    text: String,
+    /// Whether something is not as it should be, or would be changed.
+    has_findings: bool,
+    /// Whether what was asked for could not be seen with the profiles that are named.
+    is_unseen: bool,
+}
+
+/// How the program ends. Scripts depend on these numbers.
+mod exit {
+    pub const RIGHT: u8 = 0;
+    pub const FINDINGS: u8 = 1;
+    pub const USAGE: u8 = 2;
+    pub const AWS: u8 = 3;
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  all is right, or nothing would be done
+  1  something is not as it should be, or would be done
+  2  the command line is wrong, or names no profile that could see it
+  3  AWS did not answer, or refused, or knows no such environment";
+
+fn command() -> Command {
+    let completions = Command::new("completions")
+        .about("Print a shell's completions")
+        .after_help("Example:\n  mwaa-vpc completions bash > ~/.local/share/bash-completion/completions/mwaa-vpc")
+        .arg(
+            Arg::new("shell")
+                .value_name("SHELL")
+                .required(true)
+                .value_parser(clap::value_parser!(Shell)),
+        );
+    Command::new(NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Looks at Amazon MWAA environments and the VPC endpoints that they need. It changes nothing.")
+        .after_help(EXIT_CODES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommands(Asked::ALL.map(Asked::command))
+        .subcommand(completions)
+}
+
+const NAME: &str = "mwaa-vpc";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let (name, matches) = matches.subcommand().expect("clap asks for a subcommand");
+    let code = match Asked::ALL.into_iter().find(|asked| asked.name() == name) {
+        Some(asked) => run(asked, matches).await,
+        None => {
+            let shell = matches.get_one::<Shell>("shell").expect("clap asks for a shell");
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut command(), NAME, &mut script);
+            print(&String::from_utf8_lossy(&script));
+            exit::RIGHT
+        }
+    };
+    ExitCode::from(code)
+}
+
+async fn run(asked: Asked, matches: &ArgMatches) -> u8 {
+    let common = Common::of(matches);
+    if common.iam {
+        let policy = iam::policy(asked.needs(), common.region.as_deref());
+        print(&format!("{policy:#}\n"));
+        return exit::RIGHT;
+    }
+    let paint = Paint::on(io::stdout().is_terminal() && !common.json);
+    match asked.answer(matches, &common, paint).await {
+        Ok(answer) => {
+            match common.json {
+                true => print(&format!("{:#}\n", answer.json)),
+                false => print(&answer.text),
+            }
+            match (answer.has_findings, answer.is_unseen) {
+                (true, _) => exit::FINDINGS,
+                (false, true) => exit::USAGE,
+                (false, false) => exit::RIGHT,
+            }
+        }
+        Err(problem) => {
+            let problem = problem.advised(asked.name());
+            if common.json {
+                print(&format!("{:#}\n", json!({"error": problem})));
+            } else {
+                complain(&problem, Paint::on(io::stderr().is_terminal()));
+            }
+            problem.exit_code()
+        }
+    }
+}
+
+/// Whoever reads may have read enough.
+fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+fn complain(problem: &Problem, paint: Paint) {
+    let mut text = format!("{} {}\n", paint.red("error:"), problem.message);
+    if let Some(remedy) = &problem.remedy {
+        text.push_str(&format!("  {} {remedy}\n", paint.dim("what helps:")));
+    }
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_has_examples() {
+        command().debug_assert();
+        for asked in Asked::ALL {
+            let help = asked.command().render_help().to_string();
+            assert!(help.contains("Examples:\n  mwaa-vpc "), "{help}");
+            assert!(help.contains("--owner-profile") && help.contains("--iam"), "{help}");
+        }
+    }
+
+    #[test]
+    fn every_command_needs_something_and_says_so_as_a_policy() {
+        for asked in Asked::ALL {
+            let policy = iam::policy(asked.needs(), Some("cn-north-1"));
+            let statements = policy["Statement"].as_array().unwrap();
+            assert!(!statements.is_empty(), "{}", asked.name());
+            assert!(policy.to_string().contains("airflow:GetEnvironment"), "{policy}");
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! `mwaa-vpc status`: the environments that the account's VPCs serve, and what is not as it should be.
+
+use std::collections::BTreeMap;
+
+use clap::{ArgMatches, Command};
+use mwaa_vpc_endpoints::environment::AccountId;
+use mwaa_vpc_endpoints::event::Status;
+use mwaa_vpc_endpoints::plan::proof::MwaaSays;
+use mwaa_vpc_endpoints::report::{Change, Kind};
+use mwaa_vpc_endpoints::sweep::survey::{Access, EndpointState, Survey, Surveyed, survey};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::Answer;
+use crate::accounts::{Accounts, Unseen};
+use crate::iam::Needs;
+use crate::options::{self, Common, Named, environment_arg};
+use crate::paint::{Paint, unseen};
+use crate::problem::Problem;
+use crate::spinner::Spinner;
+
+/// What it needs of IAM.
+pub const NEEDS: Needs = Needs {
+    owner: &["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcEndpoints"],
+    environments: &["airflow:GetEnvironment"],
+    lists: &["airflow:ListEnvironments"],
+};
+
+const EXAMPLES: &str = "\
+Without ENV it shows all environments that something was made for in the owner's account, and those that MWAA lists in
+both accounts and whose VPC the owner's account sees. What is wrong comes first.
+
+Examples:
+  mwaa-vpc status
+  mwaa-vpc status --owner-profile network --environment-profile data
+  mwaa-vpc status analytics
+  mwaa-vpc status --json | jq '.environments[] | select(.findings != [])'";
+
+pub fn command() -> Command {
+    let command = Command::new("status")
+        .about("Show environments, their endpoints and queues, and what is not as it should be")
+        .after_help(EXAMPLES)
+        .arg(environment_arg("Only this environment: its name, or its ARN"));
+    options::with_settings(command)
+}
+
+/// An environment as it is shown.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    environment: String,
+    #[serde(skip)]
+    name: String,
+    account: String,
+    /// MWAA's word; none if it was not asked.
+    status: Option<String>,
+    hours_left: Option<i64>,
+    vpc: Option<String>,
+    /// Whether the VPC's endpoints could be seen: they belong to the VPC's owner.
+    #[serde(skip)]
+    is_seen: bool,
+    endpoints: Vec<EndpointState>,
+    queue: Vec<mwaa_vpc_endpoints::sweep::survey::QueueAccess>,
+    findings: Vec<Finding>,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Serialize)]
+struct Finding {
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+impl Finding {
+    fn new(message: impl Into<String>, remedy: &str) -> Self {
+        Self { message: message.into(), remedy: Some(remedy.to_owned()) }
+    }
+}
+
+pub async fn answer(
+    matches: &ArgMatches,
+    common: &Common,
+    paint: Paint,
+) -> Result<Answer, Problem> {
+    let settings = options::settings(matches)?;
+    let named = Named::of(matches)?;
+    let common = match &named {
+        Some(named) => named.within(common)?,
+        None => common.clone(),
+    };
+    let accounts = Accounts::of(&common).await?;
+    let only = named.map(|named| accounts.environment(&named)).transpose()?;
+    let spinner = Spinner::start("looking at the Region, and asking MWAA");
+    let context = accounts.context(&settings);
+    let survey = survey(&context, &accounts.region, &accounts.asked(), only.as_ref()).await?;
+    drop(spinner);
+    if let (Some(only), [found]) = (&only, survey.environments.as_slice())
+        && found.says == MwaaSays::NotFound
+        && found.endpoints.is_empty()
+    {
+        return Err(accounts.no_such(only));
+    }
+    let not_seen = not_seen(&accounts, &survey);
+    let mut rows: Vec<Row> =
+        survey.environments.iter().map(|it| row(it, &accounts.owner.account)).collect();
+    // False comes before true.
+    rows.sort_by_key(|row| (row.findings.is_empty(), row.environment.clone()));
+    let has_findings = rows.iter().any(|row| !row.findings.is_empty());
+    let mut text = match rows.is_empty() {
+        true => format!(
+            "No environments in {} in VPCs that account {} sees.\n",
+            accounts.region, accounts.owner.account
+        ),
+        false => table(&rows, paint),
+    };
+    text.push_str(&findings(&rows, paint));
+    if !has_findings && !rows.is_empty() {
+        text.push_str(match not_seen.is_empty() {
+            true => "\nAll is as it should be.\n",
+            false => "\nNothing wrong is seen.\n",
+        });
+    }
+    text.push_str(&unseen(&not_seen, paint));
+    let json = json!({
+        "region": accounts.region.as_str(),
+        "environments": rows,
+        "unseen": not_seen,
+    });
+    Ok(Answer { json, text, has_findings, is_unseen: false })
+}
+
+fn not_seen(accounts: &Accounts, survey: &Survey) -> Vec<Unseen> {
+    let mut not_seen = Vec::new();
+    for (account, failure) in &survey.not_listed {
+        let what = format!("which environments account {account} has: {}", without_remedy(failure));
+        let from = format!("account {account}: a profile that may list them");
+        not_seen.push(Unseen { what, from });
+    }
+    // Once for each account and VPC, however many environments are concerned.
+    let mut unasked: BTreeMap<&AccountId, usize> = BTreeMap::new();
+    let mut foreign: BTreeMap<String, AccountId> = BTreeMap::new();
+    for found in &survey.environments {
+        match &found.says {
+            MwaaSays::MayNotAsk(_) if !accounts.asked().contains(&found.environment.account) => {
+                *unasked.entry(&found.environment.account).or_default() += 1;
+            }
+            MwaaSays::MayNotAsk(failure) | MwaaSays::NoReply(failure) => not_seen.push(Unseen {
+                what: format!(
+                    "what MWAA says of {}: {}",
+                    found.environment.arn(),
+                    without_remedy(failure)
+                ),
+                from: format!("account {}: a profile that may ask", found.environment.account),
+            }),
+            _ => {}
+        }
+        if let Some((vpc, owner)) = &found.vpc
+            && *owner != accounts.owner.account
+        {
+            foreign.insert(vpc.to_string(), owner.clone());
+        }
+    }
+    if !survey.elsewhere.is_empty() {
+        let names: Vec<&str> = survey.elsewhere.iter().map(|it| it.name()).collect();
+        not_seen.push(Unseen {
+            what: format!(
+                "the VPCs of {}: account {} does not see their subnets",
+                names.join(", "),
+                accounts.owner.account
+            ),
+            from: "the accounts that own these VPCs: --owner-profile with a profile of one"
+                .to_owned(),
+        });
+    }
+    not_seen.extend(unasked.into_iter().map(|(account, count)| {
+        let environments = if count == 1 { "environment" } else { "environments" };
+        Unseen {
+            what: format!(
+                "the status of {count} {environments} of account {account}, and which others it has"
+            ),
+            from: format!("account {account}: --environment-profile with a profile of it"),
+        }
+    }));
+    not_seen.extend(foreign.iter().map(|(vpc, owner)| accounts.of_another(vpc, owner)));
+    not_seen
+}
+
+fn without_remedy(failure: &mwaa_vpc_endpoints::report::Failure) -> String {
+    mwaa_vpc_endpoints::report::Failure { remedy: None, ..failure.clone() }.to_string()
+}
+
+fn row(found: &Surveyed, looking: &AccountId) -> Row {
+    let status = match &found.says {
+        MwaaSays::Says(answer) => Some(answer.status.to_string()),
+        MwaaSays::NotFound => Some("not there".to_owned()),
+        MwaaSays::MayNotAsk(_) | MwaaSays::NoReply(_) => None,
+    };
+    Row {
+        environment: found.environment.arn(),
+        name: found.environment.name().to_owned(),
+        account: found.environment.account.to_string(),
+        status,
+        hours_left: found.hours_left,
+        vpc: found.vpc.as_ref().map(|(vpc, _)| vpc.to_string()),
+        is_seen: found.vpc.as_ref().is_none_or(|(_, owner)| owner == looking),
+        endpoints: found.endpoints.clone(),
+        queue: found.queue.clone(),
+        findings: found_wrong(found),
+    }
+}
+
+/// What is not as it should be.
+fn found_wrong(found: &Surveyed) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if found.says == MwaaSays::NotFound {
+        findings.push(Finding::new(
+            "MWAA does not know it any more, and this is left of it",
+            "the next sweep takes it away",
+        ));
+    }
+    if let MwaaSays::Says(answer) = &found.says {
+        match &answer.status {
+            Status::CreateFailed => findings.push(Finding::new(
+                "its creation failed",
+                "`mwaa-vpc plan` tells what it lacks; it must be deleted and made again",
+            )),
+            Status::InUse(status) if status == "UNAVAILABLE" => findings.push(Finding::new(
+                "it is UNAVAILABLE: a change failed, and it is not stable",
+                "see the environment's logs, and its security groups and routes",
+            )),
+            _ => {}
+        }
+    }
+    if let (Some(waited @ 1..), Some(left)) = (found.hours_waited, found.hours_left) {
+        findings.push(Finding::new(
+            format!("it is PENDING, for at most {waited} h now; MWAA gives up in {left} h at the earliest"),
+            "see that its endpoints are available, and that their security groups admit it",
+        ));
+    }
+    match &found.report {
+        Err(failure) => findings
+            .push(Finding { message: without_remedy(failure), remedy: failure.remedy.clone() }),
+        Ok(report) => {
+            let wrong = report
+                .resources
+                .iter()
+                .filter(|line| line.outcome != Change::Kept && line.kind != Kind::Tags);
+            findings.extend(
+                wrong.map(|line| Finding {
+                    message: line.detail.clone(),
+                    remedy: line.remedy.clone(),
+                }),
+            );
+            findings.extend(report.warnings.iter().map(|warning| Finding {
+                message: warning.message.clone(),
+                remedy: warning.remedy.clone(),
+            }));
+        }
+    }
+    let not_available = found.endpoints.iter().filter_map(|endpoint| {
+        let id = endpoint.id.as_ref().filter(|_| endpoint.state != "available")?;
+        Some(Finding::new(
+            format!("the {} endpoint {id} is {}", endpoint.role, endpoint.state),
+            "a dead one is replaced while the environment waits; of another see who must accept the connection",
+        ))
+    });
+    findings.extend(not_available);
+    findings
+}
+
+const HEADINGS: [&str; 8] =
+    ["", "ENVIRONMENT", "ACCOUNT", "STATUS", "HOURS LEFT", "DATABASE", "WEB SERVER", "QUEUE"];
+
+fn cells(row: &Row) -> [String; 8] {
+    let none = || if row.is_seen { "-" } else { "not seen" }.to_owned();
+    let state = |role: &str| {
+        let states: Vec<&str> =
+            row.endpoints.iter().filter(|it| it.role == role).map(|it| it.state.as_str()).collect();
+        if states.is_empty() { none() } else { states.join(", ") }
+    };
+    [
+        if row.findings.is_empty() { " " } else { "!" }.to_owned(),
+        row.name.clone(),
+        row.account.clone(),
+        row.status.clone().unwrap_or_else(|| "not asked".to_owned()),
+        row.hours_left.map_or_else(|| "-".to_owned(), |hours| hours.to_string()),
+        state("database"),
+        state("webserver"),
+        if row.queue.is_empty() { none() } else { queue(row) },
+    ]
+}
+
+/// Whether the queue is let through, in a word if all SQS endpoints agree.
+fn queue(row: &Row) -> String {
+    let word = |access: Access| match access {
+        Access::Allowed => "allowed",
+        Access::MaybeBlocked => "maybe blocked",
+        Access::Blocked => "blocked",
+        Access::NotAllowed => "not allowed",
+    };
+    match row.queue.as_slice() {
+        [] => "-".to_owned(),
+        [first, rest @ ..] if rest.iter().all(|it| it.access == first.access) => {
+            word(first.access).to_owned()
+        }
+        all => {
+            let allowed = all.iter().filter(|it| it.access == Access::Allowed).count();
+            format!("allowed by {allowed} of {}", all.len())
+        }
+    }
+}
+
+/// A table, with rows that are not right in red.
+fn table(rows: &[Row], paint: Paint) -> String {
+    let all: Vec<[String; 8]> = rows.iter().map(cells).collect();
+    let headings = HEADINGS.map(str::to_owned);
+    let width = |column: usize| {
+        let cells = all.iter().chain([&headings]);
+        cells.map(|row| row[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
+    let line = |cells: &[String; 8]| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let mut text = format!("{}\n", paint.bold(&line(&headings)));
+    for (row, cells) in rows.iter().zip(&all) {
+        let line = line(cells);
+        let line = if row.findings.is_empty() { line } else { paint.red(&line) };
+        text.push_str(&format!("{line}\n"));
+    }
+    text
+}
+
+fn findings(rows: &[Row], paint: Paint) -> String {
+    let mut text = String::new();
+    for row in rows.iter().filter(|row| !row.findings.is_empty()) {
+        let place = row.vpc.as_ref().map(|vpc| format!(" in {vpc}")).unwrap_or_default();
+        text.push_str(&format!("\n{}{place}\n", paint.bold(&row.environment)));
+        for finding in &row.findings {
+            text.push_str(&format!("  {} {}\n", paint.red("!"), finding.message));
+            if let Some(remedy) = &finding.remedy {
+                text.push_str(&format!("    {} {remedy}\n", paint.dim("what helps:")));
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use mwaa_vpc_endpoints::sweep::survey::QueueAccess;
+
+    use super::*;
+
+    fn row(name: &str, findings: Vec<Finding>, accesses: &[Access]) -> Row {
+        let queue = accesses
+            .iter()
+            .map(|access| QueueAccess { endpoint: "vpce-1".to_owned(), access: *access });
+        Row {
+            environment: format!("arn:{name}"),
+            name: name.to_owned(),
+            account: "111122223333".to_owned(),
+            status: Some("AVAILABLE".to_owned()),
+            hours_left: None,
+            vpc: None,
+            is_seen: true,
+            endpoints: Vec::new(),
+            queue: queue.collect(),
+            findings,
+        }
+    }
+
+    #[test]
+    fn the_wrong_row_has_a_mark_and_columns_are_aligned() {
+        let rows = [
+            row("bad", vec![Finding::new("it is bad", "mend it")], &[Access::Blocked]),
+            row("a-longer-name", Vec::new(), &[Access::Allowed]),
+        ];
+        let text = table(&rows, Paint::on(false));
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].starts_with("!  bad ") && lines[2].starts_with("   a-longer-name "));
+        let column = lines[0].find("QUEUE").unwrap();
+        assert_eq!((&lines[1][column..], &lines[2][column..]), ("blocked", "allowed"));
+    }
+
+    #[test]
+    fn a_queue_is_allowed_if_every_sqs_endpoint_lets_it_through() {
+        for (accesses, told) in [
+            (&[][..], "-"),
+            (&[Access::Allowed, Access::Allowed], "allowed"),
+            (&[Access::Allowed, Access::NotAllowed], "allowed by 1 of 2"),
+            (&[Access::MaybeBlocked], "maybe blocked"),
+        ] {
+            assert_eq!(queue(&row("x", Vec::new(), accesses)), told);
+        }
+    }
+}
