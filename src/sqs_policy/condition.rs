@@ -4,15 +4,16 @@ use serde_json::{Map, Value};
 
 use super::Facts;
 use super::statement::{glob, strings};
-use crate::environment::{AccountId, QueueArn};
+use crate::environment::AccountId;
 
-/// A request by the role of an environment of `account` to its queue.
+/// A request by the role of an environment of `account`, to its queue or to something else.
 #[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
     pub(super) facts: &'a Facts,
-    pub(super) queue: &'a QueueArn,
-    /// Any if it is not given.
-    pub(super) account: &'a AccountId,
+    /// The ARN of what is asked for, or `*`.
+    pub(super) resource: &'a str,
+    /// None if it may be somebody else who asks.
+    pub(super) account: Option<&'a AccountId>,
 }
 
 /// What is known of a key's value in a request.
@@ -54,28 +55,27 @@ impl Request<'_> {
     fn known(&self, key: &str) -> Option<Known> {
         let Facts { vpc, endpoint, organization, .. } = self.facts;
         let is = |text: &str| Some(Known::Is(text.to_owned()));
-        let segments: Vec<&str> = self.queue.as_str().split(':').collect();
-        let (partition, region) = (*segments.get(1)?, *segments.get(3)?);
+        let segment = |at| self.resource.split(':').nth(at).filter(|text| !text.is_empty());
         // Keys are case-insensitive (IAM user guide, "Condition").
         match key.to_ascii_lowercase().as_str() {
             "aws:securetransport" => is("true"),
             "aws:sourcevpc" => is(vpc.as_ref()?.as_str()),
             "aws:sourcevpce" => is(endpoint.as_ref()?.as_str()),
-            "aws:requestedregion" => is(region),
-            "aws:principalaccount" => is(self.account.as_str()),
-            "aws:principalorgid" => is(organization.as_deref()?),
-            "aws:principaltype" => is("AssumedRole"),
+            "aws:requestedregion" => is(segment(3)?),
+            "aws:principalaccount" => is(self.account?.as_str()),
+            "aws:principalorgid" => self.account.and(is(organization.as_deref()?)),
+            "aws:principaltype" => self.account.and(is("AssumedRole")),
             // Of a session it is its role's.
             "aws:principalarn" => {
-                Some(Known::Begins(format!("arn:{partition}:iam::{}:role/", self.account)))
+                Some(Known::Begins(format!("arn:{}:iam::{}:role/", segment(1)?, self.account?)))
             }
-            "aws:principalisawsservice" | "aws:viaawsservice" => is("false"),
+            "aws:principalisawsservice" | "aws:viaawsservice" => self.account.and(is("false")),
             "aws:calledvia"
             | "aws:calledviafirst"
             | "aws:calledvialast"
             | "aws:principalservicename"
-            | "aws:principalservicenameslist" => Some(Known::Absent),
-            "aws:resourceaccount" => is(self.queue.account().as_str()),
+            | "aws:principalservicenameslist" => self.account.map(|_| Known::Absent),
+            "aws:resourceaccount" => is(segment(4)?),
             _ => None,
         }
     }
@@ -241,7 +241,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::environment::{EndpointId, VpcId};
+    use crate::environment::{EndpointId, QueueArn, VpcId};
 
     fn holds(condition: Value) -> Option<bool> {
         let facts = Facts {
@@ -251,7 +251,8 @@ mod tests {
         };
         let queue = QueueArn::parse("arn:aws:sqs:us-east-1:555555555555:airflow-celery-1").unwrap();
         let account = &AccountId::parse("111111111111").unwrap();
-        Request { facts: &facts, queue: &queue, account }.holds(Some(&condition))
+        let account = Some(account);
+        Request { facts: &facts, resource: queue.as_str(), account }.holds(Some(&condition))
     }
 
     fn table(operator: &str, cases: &[(&str, Value, Option<bool>)]) {

@@ -182,7 +182,7 @@ fn missing_from(
     let others = statements.filter(|(index, _)| ours.is_none_or(|(place, _)| place != index));
     let others: Vec<&Statement> = others.map(|(_, statement)| statement).collect();
     let is_missing = |(queue, account): &(&QueueArn, &AccountId)| {
-        let request = Request { facts, queue, account };
+        let request = Request { facts, resource: queue.as_str(), account: Some(account) };
         let is_listed = listed.is_some_and(|(_, ours)| ours.queues.contains(*queue));
         let is_allowed = |action: &&str| others.iter().any(|it| it.allows(action, request));
         !is_listed && !QUEUE_ACTIONS.iter().all(is_allowed)
@@ -237,17 +237,78 @@ pub fn blocks(
     let Some(document) = present(policy).and_then(|policy| Document::parse(policy).ok()) else {
         return Vec::new();
     };
+    let request = Request { facts, resource: queue.as_str(), account: Some(account) };
     document
         .statements
         .iter()
         .filter_map(|statement| {
             let certainty = QUEUE_ACTIONS
                 .iter()
-                .filter_map(|action| statement.denies(action, Request { facts, queue, account }))
+                .filter_map(|action| statement.denies(action, request))
                 .max()?;
             Some(Block { certainty, statement: minified(statement.raw.get()) })
         })
         .collect()
+}
+
+/// A request through an endpoint, to SQS or another service.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// The action, such as `logs:PutLogEvents`.
+    pub action: &'a str,
+    /// The ARN of what is asked for, or `*` where the action knows no resource.
+    pub resource: &'a str,
+    /// Whether it is that very resource. If not, the ARN is an example: nobody knows the real one.
+    pub is_exact: bool,
+    /// The account of the environment whose role asks; none if somebody else may.
+    pub account: Option<&'a AccountId>,
+}
+
+/// What a policy says of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// It surely lets it through.
+    Allowed,
+    /// That depends on what is not known; the text says on which statement.
+    Unclear(String),
+    /// It surely does not; the text says why.
+    Refused(String),
+}
+
+/// What `policy` (an absent one allows everything) says of a request. Read as for queues: an Allow
+/// counts only where it surely applies, a Deny unless it surely does not.
+pub fn judge(policy: Option<&str>, wish: &Wish<'_>, facts: &Facts) -> Word {
+    let Some(policy) = present(policy) else { return Word::Allowed };
+    let document = match Document::parse(policy) {
+        Ok(document) => document,
+        Err(problem) => return Word::Unclear(problem.to_string()),
+    };
+    let Wish { action, resource, is_exact, account } = *wish;
+    let request = Request { facts, resource, account };
+    let told = |statement: &Statement| shortened(&minified(statement.raw.get()));
+    let how = |effect, it: &Statement| it.bears(effect, action, request, is_exact);
+    let mut unclear = None;
+    for statement in &document.statements {
+        match how("Deny", statement) {
+            Some(Certainty::Surely) => {
+                return Word::Refused(format!("{action} is denied by {}", told(statement)));
+            }
+            Some(Certainty::Maybe) => unclear = Some(told(statement)),
+            None => {}
+        }
+    }
+    let surely =
+        |it: &Statement| it.allows(action, request) && how("Allow", it) == Some(Certainty::Surely);
+    let is_allowed = document.statements.iter().any(surely);
+    let perhaps = document.statements.iter().find(|it| how("Allow", it).is_some());
+    match (unclear, perhaps) {
+        (None, _) if is_allowed => Word::Allowed,
+        (_, None) => Word::Refused(format!("no statement allows {action}")),
+        (Some(statement), _) => Word::Unclear(format!("{action} may be denied by {statement}")),
+        (None, Some(perhaps)) => {
+            Word::Unclear(format!("whether {action} is allowed depends on {}", told(perhaps)))
+        }
+    }
 }
 
 fn present(policy: Option<&str>) -> Option<&str> {

@@ -56,21 +56,37 @@ impl Statement {
             && !fields.contains_key("NotPrincipal")
             && fields.get("Principal").is_some_and(is_everyone)
             && covers(fields, "Action", "NotAction", &ActionText(action)) == Some(Certainty::Surely)
-            && covers(fields, "Resource", "NotResource", &ResourceText(request.queue.as_str()))
+            && covers(fields, "Resource", "NotResource", &ResourceText(request.resource))
                 == Some(Certainty::Surely)
     }
 
     /// Whether, and how surely, this statement denies a request for `action`.
     pub(super) fn denies(&self, action: &str, request: Request<'_>) -> Option<Certainty> {
+        self.bears("Deny", action, request, true)
+    }
+
+    /// Whether, and how surely, this is a statement of this `effect` on a request for `action`. If the
+    /// resource `is_exact`, it is the one that is asked for; otherwise an example of it.
+    pub(super) fn bears(
+        &self,
+        effect: &str,
+        action: &str,
+        request: Request<'_>,
+        is_exact: bool,
+    ) -> Option<Certainty> {
         let Some(fields) = &self.fields else { return Some(Certainty::Maybe) };
         match fields.get("Effect").and_then(Value::as_str) {
-            Some("Allow") => return None,
-            Some("Deny") => {}
+            Some(own) if own == effect => {}
+            Some("Allow" | "Deny") => return None,
             _ => return Some(Certainty::Maybe),
         }
         let action = covers(fields, "Action", "NotAction", &ActionText(action))?;
-        let queue = ResourceText(request.queue.as_str());
-        let resource = covers(fields, "Resource", "NotResource", &queue)?;
+        let target = ResourceText(request.resource);
+        let resource = match covers(fields, "Resource", "NotResource", &target) {
+            covered if is_exact => covered?,
+            Some(Certainty::Surely) if fields.contains_key("Resource") => Certainty::Surely,
+            _ => Certainty::Maybe,
+        };
         let principal = names_principal(fields, request.account)?;
         let condition = match request.holds(fields.get("Condition")) {
             Some(true) => Certainty::Surely,
@@ -100,8 +116,10 @@ struct ActionText<'a>(&'a str);
 impl Target for ActionText<'_> {
     fn surely_matches(&self, pattern: &str) -> bool {
         // A wildcard in place of the service is valid only as the pattern "*".
-        let of_sqs = pattern.get(..4).is_some_and(|service| service.eq_ignore_ascii_case("sqs:"));
-        pattern == "*" || of_sqs && self.may_match(pattern)
+        let service = self.0.find(':').and_then(|end| self.0.get(..=end)).unwrap_or_default();
+        let of_it = pattern.get(..service.len());
+        let of_it = of_it.is_some_and(|begin| begin.eq_ignore_ascii_case(service));
+        pattern == "*" || of_it && self.may_match(pattern)
     }
 
     fn may_match(&self, pattern: &str) -> bool {
@@ -180,8 +198,8 @@ fn covers(
     }
 }
 
-/// Whether a Deny names the role of an environment of `account`.
-fn names_principal(fields: &Map<String, Value>, account: &AccountId) -> Option<Certainty> {
+/// Whether a statement names the role of an environment of `account`; if none is given, whoever asks.
+fn names_principal(fields: &Map<String, Value>, account: Option<&AccountId>) -> Option<Certainty> {
     let principal = match (fields.get("Principal"), fields.get("NotPrincipal")) {
         (Some(principal), None) => principal,
         _ => return Some(Certainty::Maybe),
@@ -190,6 +208,7 @@ fn names_principal(fields: &Map<String, Value>, account: &AccountId) -> Option<C
         return Some(Certainty::Surely);
     }
     let Some(kinds) = principal.as_object() else { return Some(Certainty::Maybe) };
+    let Some(account) = account else { return Some(Certainty::Maybe) };
     // An environment's role is an IAM role: a service principal is never it.
     if !kinds.is_empty() && kinds.keys().all(|kind| kind == "Service") {
         return None;
