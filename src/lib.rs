@@ -12,6 +12,7 @@
 //! - `endpoints`, `security_group`, `sqs_policy`: one kind of resource each, what must happen to it
 //!   (`decide`, `step`) and making it happen (`apply`).
 //! - `vpc`: what EC2 shows, and whose it is.
+//! - [`doctor`]: what of a network keeps an environment from working, before and after it is there.
 //! - `aws`: EC2, MWAA, and what they answer when they do not.
 //!
 //! There are two programs on it: the function (`main.rs`), and the command line for people
@@ -21,6 +22,7 @@
 //! `sweep` may name [`aws::Ec2`]. All else is pure, and has its tests beside it.
 
 pub mod aws;
+pub mod doctor;
 pub(crate) mod endpoints;
 pub mod environment;
 pub mod event;

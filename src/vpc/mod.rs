@@ -3,6 +3,7 @@
 mod endpoint;
 mod entrance;
 mod group;
+pub mod network;
 mod rule;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,392 @@
+//! Network ACLs: which packets they stop, exactly.
+
+use std::collections::BTreeSet;
+
+use super::routes::{WayOut, internet, nats_of, table_of};
+use super::{
+    Acl, AclEntry, Addresses, Answer, Case, Destination, Entry, Family, NetworkSubnet, Ports,
+    Target, Unseen, fail, listed, pass, some_of, warn,
+};
+use crate::environment::{Role, SubnetId};
+use crate::vpc::port;
+
+const ACLS: &str = "https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html";
+const SECURITY: &str = "https://docs.aws.amazon.com/mwaa/latest/userguide/vpc-security.html";
+const ANSWERS: &str =
+    "https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ephemeral-ports";
+
+pub(super) const CHECKS: [Entry; 5] = [
+    Entry {
+        id: "acls.database",
+        title: "Network ACLs let 5432 through to the database",
+        source: SECURITY,
+        look: database,
+    },
+    Entry {
+        id: "acls.https",
+        title: "Network ACLs let 443 through to the endpoints",
+        source: SECURITY,
+        look: https,
+    },
+    Entry {
+        id: "acls.answers",
+        title: "Network ACLs let the endpoints' answers through",
+        source: ANSWERS,
+        look: answers,
+    },
+    Entry {
+        id: "acls.s3",
+        title: "Network ACLs let through what goes to S3 by the gateway endpoint",
+        source: "https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html",
+        look: s3,
+    },
+    Entry {
+        id: "acls.internet",
+        title: "Network ACLs let through what goes out by NAT",
+        source: ACLS,
+        look: out,
+    },
+];
+
+/// The ports that answers go to: whichever a client has chosen.
+const EPHEMERAL: Ports = Ports { first: 1024, last: u16::MAX };
+
+/// TCP packets: all those from or to some addresses, to some ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Packets {
+    /// The other end's addresses.
+    pub(super) addresses: Addresses,
+    /// The destination's ports.
+    pub(super) ports: Ports,
+}
+
+impl Packets {
+    fn and(&self, other: &Self) -> Option<Self> {
+        let addresses = self.addresses.and(&other.addresses)?;
+        Some(Self { addresses, ports: self.ports.and(&other.ports)? })
+    }
+
+    fn without(&self, other: &Self) -> Vec<Self> {
+        let Some(both) = self.and(other) else { return vec![*self] };
+        let beside = self.addresses.without(&both.addresses).into_iter();
+        let beside = beside.map(|addresses| Self { addresses, ports: self.ports });
+        let above = self.ports.without(&both.ports).into_iter();
+        let above = above.map(|ports| Self { addresses: both.addresses, ports });
+        beside.chain(above).collect()
+    }
+}
+
+/// Packets that an ACL stops, and the number of the entry that does; none if no entry fits them.
+pub(super) type Stopped = (Packets, Option<i32>);
+
+/// What of `needed` an ACL stops, in one direction. Of the entries that fit a packet, the one with the
+/// lowest number decides; what none fits is stopped (VPC user guide, "Network ACL rules").
+pub(super) fn stopped(acl: &Acl, is_egress: bool, needed: Packets) -> Vec<Stopped> {
+    let mut entries: Vec<&AclEntry> = acl
+        .entries
+        .iter()
+        .filter(|entry| entry.is_egress == is_egress && entry.protocol.is_tcp())
+        .collect();
+    entries.sort_by_key(|entry| entry.number);
+    let (mut rest, mut stopped) = (vec![needed], Vec::new());
+    for entry in entries {
+        let fits = Packets {
+            addresses: entry.block.addresses(),
+            ports: entry.ports.unwrap_or(Ports::ALL),
+        };
+        if !entry.allows {
+            let denied = rest.iter().filter_map(|it| it.and(&fits));
+            stopped.extend(denied.map(|it| (it, Some(entry.number))));
+        }
+        rest = rest.iter().flat_map(|it| it.without(&fits)).collect();
+    }
+    stopped.extend(rest.into_iter().map(|it| (it, None)));
+    stopped
+}
+
+fn acl_of<'a>(case: &Case<'a>, id: &SubnetId) -> Result<&'a Acl, Unseen> {
+    let found = case.seen.acls.get()?.iter().find(|acl| acl.subnets.contains(id));
+    found.ok_or_else(|| Unseen(format!("the network ACL of {id} was not seen")))
+}
+
+/// One thing that an ACL must let through.
+struct Leg<'a> {
+    subnet: &'a SubnetId,
+    is_egress: bool,
+    needed: Packets,
+    /// Whether it is IPv6 beside IPv4, which the environment may never speak.
+    is_beside: bool,
+}
+
+/// What ACLs stop, for a person.
+#[derive(Default)]
+struct Holes {
+    /// What is stopped and needed.
+    needed: BTreeSet<String>,
+    /// What is stopped, and may not be needed.
+    perhaps: BTreeSet<String>,
+    /// Whether all packets of some leg are stopped.
+    is_all: bool,
+    /// The ACLs that were looked at.
+    acls: BTreeSet<String>,
+}
+
+fn holes(case: &Case<'_>, legs: Vec<Leg<'_>>) -> Result<Holes, Unseen> {
+    let mut holes = Holes::default();
+    for leg in legs {
+        let acl = acl_of(case, leg.subnet)?;
+        holes.acls.insert(acl.id.clone());
+        for (packets, number) in stopped(acl, leg.is_egress, leg.needed) {
+            let (way, end) = if leg.is_egress { ("out of", "to") } else { ("into", "from") };
+            let by =
+                number.map_or("no rule allows it".to_owned(), |it| format!("rule {it} denies it"));
+            let hole = format!(
+                "{} {way} {}: TCP {} {end} {} ({by})",
+                acl.id, leg.subnet, packets.ports, packets.addresses
+            );
+            holes.is_all |= packets == leg.needed;
+            if leg.is_beside { &mut holes.perhaps } else { &mut holes.needed }.insert(hole);
+        }
+    }
+    Ok(holes)
+}
+
+fn told(holes: Holes) -> Answer {
+    let Holes { needed, perhaps, acls, .. } = holes;
+    let remedy = "allow it with a rule of a lower number; ACLs keep no state, so that answers need rules of their own";
+    if !needed.is_empty() {
+        return fail(some_of(needed), remedy);
+    }
+    if !perhaps.is_empty() {
+        return warn(format!("only if the environment speaks IPv6: {}", some_of(perhaps)), remedy);
+    }
+    pass(format!("by {}", listed(acls)))
+}
+
+/// The legs of requests to `ports` from the environment's subnets to `servers`, or of the answers.
+/// Within a subnet no ACL is asked (VPC user guide, "Network ACL basics").
+fn legs<'a>(
+    clients: &[&'a NetworkSubnet],
+    servers: &[&'a NetworkSubnet],
+    ports: Ports,
+    is_answer: bool,
+) -> Vec<Leg<'a>> {
+    let mut legs = Vec::new();
+    for client in clients {
+        for server in servers.iter().filter(|it| it.subnet.id != client.subnet.id) {
+            for family in [Family::V4, Family::V6] {
+                let is_beside = family != client.family();
+                let leg = |at: &'a NetworkSubnet, is_egress, other: &'a NetworkSubnet| {
+                    other.addresses(family).map(move |addresses| Leg {
+                        subnet: &at.subnet.id,
+                        is_egress,
+                        needed: Packets { addresses, ports },
+                        is_beside,
+                    })
+                };
+                // Both must have the family.
+                if client.addresses(family).next().is_none()
+                    || server.addresses(family).next().is_none()
+                {
+                    continue;
+                }
+                legs.extend(leg(client, !is_answer, server));
+                legs.extend(leg(server, is_answer, client));
+            }
+        }
+    }
+    legs
+}
+
+/// The subnets of the endpoints that the environment uses at a port, and its own: endpoints that are
+/// still to be made come there.
+fn servers<'a>(
+    case: &Case<'a>,
+    uses: impl Fn(&super::NetworkEndpoint) -> bool,
+) -> Result<Vec<&'a NetworkSubnet>, Unseen> {
+    let mut ids: BTreeSet<&SubnetId> = case.of.subnets.iter().collect();
+    for endpoint in case.endpoints()?.filter(|it| uses(it)) {
+        ids.extend(&endpoint.endpoint.subnets);
+    }
+    ids.into_iter().map(|id| case.subnet(id)).collect()
+}
+
+fn database_servers<'a>(case: &Case<'a>) -> Result<Vec<&'a NetworkSubnet>, Unseen> {
+    servers(case, |it| super::ours::leads_to(case, it, Role::Database))
+}
+
+fn https_servers<'a>(case: &Case<'a>) -> Result<Vec<&'a NetworkSubnet>, Unseen> {
+    servers(case, |it| {
+        super::ours::leads_to(case, it, Role::Webserver)
+            || it.private_dns && super::services::is_needed(case, &it.endpoint.service)
+    })
+}
+
+fn database(case: &Case<'_>) -> Answer {
+    let port = Ports::one(port(Role::Database));
+    let legs = legs(&case.subnets()?, &database_servers(case)?, port, false);
+    told(holes(case, legs)?)
+}
+
+fn https(case: &Case<'_>) -> Answer {
+    let port = Ports::one(port(Role::Webserver));
+    let legs = legs(&case.subnets()?, &https_servers(case)?, port, false);
+    told(holes(case, legs)?)
+}
+
+fn answers(case: &Case<'_>) -> Answer {
+    let clients = case.subnets()?;
+    let mut servers = database_servers(case)?;
+    servers.extend(https_servers(case)?);
+    // Where requests to the database are stopped, acls.database says so.
+    let database = Ports::one(port(Role::Database));
+    let ports = EPHEMERAL.without(&database).into_iter();
+    let legs = ports.flat_map(|ports| legs(&clients, &servers, ports, true)).collect();
+    told(holes(case, legs)?)
+}
+
+/// Requests from a subnet to 443 of `addresses`, and their answers.
+fn outward(subnet: &NetworkSubnet, addresses: Addresses) -> [Leg<'_>; 2] {
+    let leg = |is_egress, ports| Leg {
+        subnet: &subnet.subnet.id,
+        is_egress,
+        needed: Packets { addresses, ports },
+        is_beside: false,
+    };
+    [leg(true, Ports::one(443)), leg(false, EPHEMERAL)]
+}
+
+fn s3(case: &Case<'_>) -> Answer {
+    let mut legs = Vec::new();
+    for subnet in case.subnets()? {
+        let table = table_of(case, subnet)?;
+        let Some(gateway) = super::s3::gateway_on(case, table)? else { continue };
+        let is_its = |target: &Target| matches!(target, Target::Endpoint(id) if id == gateway.endpoint.id.as_str());
+        for route in table.routes.iter().filter(|route| is_its(&route.target)) {
+            let Destination::List(list) = &route.to else { continue };
+            let blocks = &super::groups::list(case, list)?.blocks;
+            let blocks = blocks.iter().map(super::Block::addresses);
+            for block in blocks.filter(|it| it.family == subnet.family()) {
+                legs.extend(outward(subnet, block));
+            }
+        }
+    }
+    if legs.is_empty() {
+        return Ok(None);
+    }
+    told(holes(case, legs)?)
+}
+
+fn out(case: &Case<'_>) -> Answer {
+    if !matches!(case.way_out()?, WayOut::Open(_)) {
+        return Ok(None);
+    }
+    let mut legs = Vec::new();
+    for subnet in case.subnets()? {
+        let internet = internet(subnet.family());
+        legs.extend(internet.iter().flat_map(|it| outward(subnet, *it)));
+        for nat in nats_of(case, subnet)? {
+            let Some(place) = &nat.subnet else { continue };
+            let place = case.subnet(place)?;
+            legs.extend(internet.iter().flat_map(|it| outward(place, *it)));
+            // What comes from the environment's subnet, and what goes back to it.
+            for addresses in subnet.addresses(subnet.family()) {
+                let leg = |is_egress, ports| Leg {
+                    subnet: &place.subnet.id,
+                    is_egress,
+                    needed: Packets { addresses, ports },
+                    is_beside: false,
+                };
+                legs.extend([leg(false, Ports::one(443)), leg(true, EPHEMERAL)]);
+            }
+        }
+    }
+    let holes = holes(case, legs)?;
+    // Of the internet not all may be needed.
+    if holes.is_all || holes.needed.is_empty() {
+        return told(holes);
+    }
+    warn(
+        some_of(holes.needed),
+        "see that no address of an AWS service in the Region is among them (ip-ranges.json), or allow them",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::doctor::{Block, Protocol};
+
+    /// An entry as the naive one reads it: number, egress, protocol, block, ports, allows.
+    type Raw = (i32, bool, i16, (u32, u8), Option<(u16, u16)>, bool);
+
+    fn raw() -> impl Strategy<Value = Raw> {
+        let block = (0u32..16, 0u8..=6).prop_map(|(bits, length)| (bits << 28, length));
+        let ports = prop::option::of((0u16..600, 0u16..600))
+            .prop_map(|it| it.map(|(a, b)| (a.min(b), a.max(b))));
+        let protocol = prop::sample::select(vec![-1i16, 6, 17]);
+        (1i32..40, any::<bool>(), protocol, block, ports, any::<bool>())
+    }
+
+    fn mask(length: u8) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)
+    }
+
+    proptest! {
+        /// The naive one takes one packet at a time through the entries in their order.
+        #[test]
+        fn a_packet_is_stopped_if_and_only_if_the_first_entry_that_fits_it_says_so(
+            mut entries in prop::collection::vec(raw(), 0..12),
+            is_egress in any::<bool>(),
+            packets in prop::collection::vec((any::<u32>(), 0u16..600), 60),
+        ) {
+            // Numbers are unique in each direction.
+            let mut used = BTreeSet::new();
+            entries.retain(|it| used.insert((it.0, it.1)));
+            let acl = Acl {
+                id: "acl-1".to_owned(),
+                subnets: BTreeSet::new(),
+                entries: entries
+                    .iter()
+                    .map(|&(number, is_egress, protocol, (bits, length), ports, allows)| AclEntry {
+                        number,
+                        is_egress,
+                        protocol: Protocol::parse(&protocol.to_string()).unwrap(),
+                        block: Block::parse(&format!("{}/{length}", std::net::Ipv4Addr::from(bits)))
+                            .unwrap(),
+                        ports: ports.map(|(first, last)| Ports { first, last }),
+                        allows,
+                    })
+                    .collect(),
+            };
+            let needed =
+                Packets { addresses: Family::V4.all(), ports: Ports { first: 0, last: 599 } };
+            let stopped = stopped(&acl, is_egress, needed);
+            entries.sort();
+            for (address, port) in packets {
+                let first = entries.iter().find(|(_, egress, protocol, (bits, length), ports, _)| {
+                    *egress == is_egress
+                        && *protocol != 17
+                        && address & mask(*length) == bits & mask(*length)
+                        && ports.is_none_or(|(first, last)| (first..=last).contains(&port))
+                });
+                let naive = match first {
+                    Some((.., true)) => None,
+                    Some((number, ..)) => Some(Some(*number)),
+                    None => Some(None),
+                };
+                let hits: Vec<Option<i32>> = stopped
+                    .iter()
+                    .filter(|(it, _)| {
+                        (it.addresses.first..=it.addresses.last).contains(&u128::from(address))
+                            && (it.ports.first..=it.ports.last).contains(&port)
+                    })
+                    .map(|(_, by)| *by)
+                    .collect();
+                prop_assert_eq!(hits, naive.into_iter().collect::<Vec<_>>());
+            }
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! What is made for the environment, once MWAA has named it: its endpoints, and its queue in the
+//! policies of the VPC's SQS endpoints. And the quotas on both, which are worth a look before.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+
+use super::services::{facts, worst};
+use super::{
+    Answer, Case, Entry, Family, NetworkEndpoint, State, Unseen, Verdict, fail, found, groups,
+    listed, pass, some_of, unknown, warn,
+};
+use crate::environment::{Role, ServiceName};
+use crate::event::{EnvironmentSpec, Origin, Status};
+use crate::sqs_policy::{
+    self, Admission, Certainty, MAX_POLICY_CHARACTERS, QUEUE_ACTIONS, Queues, Wish,
+};
+use crate::vpc::{Kind, port};
+
+const MANAGEMENT: &str =
+    "https://docs.aws.amazon.com/mwaa/latest/userguide/vpc-endpoint-management.html";
+const POLICIES: &str =
+    "https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html";
+const QUOTAS: &str = "https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-limits-endpoints.html";
+
+pub(super) const CHECKS: [Entry; 11] = [
+    Entry { id: "ours.clock", title: "There is time left", source: MANAGEMENT, look: clock },
+    Entry {
+        id: "ours.database",
+        title: "The database endpoint is available",
+        source: MANAGEMENT,
+        look: database,
+    },
+    Entry {
+        id: "ours.webserver",
+        title: "The web server endpoint is available",
+        source: MANAGEMENT,
+        look: webserver,
+    },
+    Entry {
+        id: "ours.duplicate",
+        title: "There is one endpoint to each of the environment's services",
+        source: MANAGEMENT,
+        look: duplicate,
+    },
+    Entry {
+        id: "ours.subnets",
+        title: "The environment's endpoints are in its zones",
+        source: MANAGEMENT,
+        look: subnets,
+    },
+    Entry {
+        id: "ours.groups",
+        title: "The environment's endpoints let it in",
+        source: "https://docs.aws.amazon.com/mwaa/latest/userguide/vpc-security.html",
+        look: let_in,
+    },
+    Entry {
+        id: "ours.address-type",
+        title: "The environment's endpoints have the addresses that it asks",
+        source: "https://docs.aws.amazon.com/mwaa/latest/userguide/networking-about.html",
+        look: address_type,
+    },
+    Entry {
+        id: "ours.queue",
+        title: "The SQS endpoints let the environment's queue through",
+        source: POLICIES,
+        look: queue,
+    },
+    Entry {
+        id: "ours.queue-denied",
+        title: "No statement denies the environment its queue",
+        source: POLICIES,
+        look: queue_denied,
+    },
+    Entry {
+        id: "ours.policy-length",
+        title: "The SQS endpoints' policies have room",
+        source: POLICIES,
+        look: policy_length,
+    },
+    Entry {
+        id: "ours.quota",
+        title: "The VPC has room for endpoints",
+        source: QUOTAS,
+        look: quota,
+    },
+];
+
+/// How long MWAA waits for the endpoints (MWAA user guide, "Managing your own Amazon VPC endpoints").
+const PATIENCE: TimeDelta = TimeDelta::hours(72);
+/// With less left than this it is time to hurry.
+const SHORT: TimeDelta = TimeDelta::hours(24);
+/// The share of a quota from which on it is reported, in percent.
+const NEARLY_FULL: usize = 80;
+
+/// Whether an endpoint leads to the environment's service of this role.
+pub(super) fn leads_to(case: &Case<'_>, endpoint: &NetworkEndpoint, role: Role) -> bool {
+    let services = case.of.told.as_ref().map(EnvironmentSpec::services).unwrap_or_default();
+    services.iter().any(|(own, it)| *own == role && it.as_str() == endpoint.endpoint.service)
+}
+
+fn service(told: &EnvironmentSpec, role: Role) -> Option<ServiceName> {
+    told.services().into_iter().find(|(own, _)| *own == role).map(|(_, service)| service)
+}
+
+/// The endpoints to the environment's services that work or may come to.
+fn own<'a>(case: &Case<'a>) -> Result<Vec<(Role, &'a NetworkEndpoint)>, Unseen> {
+    let mut own = Vec::new();
+    for endpoint in case.endpoints()? {
+        let roles = [Role::Database, Role::Webserver].into_iter();
+        own.extend(roles.filter(|it| leads_to(case, endpoint, *it)).map(|it| (it, endpoint)));
+    }
+    Ok(own)
+}
+
+fn clock(case: &Case<'_>) -> Answer {
+    let Some(told) = &case.of.told else { return Ok(None) };
+    match told.status {
+        Status::CreateFailed => {
+            return fail(
+                "its creation failed",
+                "put right what fails here, then delete the environment and make it anew",
+            );
+        }
+        Status::Pending => {}
+        _ => return Ok(None),
+    }
+    let since = match told.origin {
+        Origin::Mwaa { created, updated } => updated.max(created),
+        _ => None,
+    };
+    let Some(since) = since else {
+        return Err(Unseen("MWAA does not tell since when it waits".to_owned()));
+    };
+    let left = PATIENCE - case.of.now.signed_duration_since(since);
+    let hours = left.num_hours();
+    // What is told is when the environment was created or changed, and it waits since a little later.
+    if left <= TimeDelta::zero() {
+        return fail(
+            "it has been PENDING for 72 hours, after which it becomes CREATE_FAILED",
+            "delete the environment and make it anew, once all is right here",
+        );
+    }
+    if left < SHORT {
+        return warn(
+            format!("it is PENDING, and MWAA waits for {hours} more hours"),
+            "put right what fails here before that: then it becomes CREATE_FAILED, and must be made anew",
+        );
+    }
+    pass(format!("it is PENDING, and MWAA waits for {hours} more hours"))
+}
+
+fn database(case: &Case<'_>) -> Answer {
+    available(case, Role::Database)
+}
+
+fn webserver(case: &Case<'_>) -> Answer {
+    if case.of.told.as_ref().is_some_and(EnvironmentSpec::is_public_only) {
+        return Ok(None);
+    }
+    available(case, Role::Webserver)
+}
+
+fn available(case: &Case<'_>, role: Role) -> Answer {
+    let Some(told) = &case.of.told else { return Ok(None) };
+    let Some(service) = service(told, role) else {
+        return Err(Unseen(format!("MWAA names no service of the {role}")));
+    };
+    let all = case.seen.endpoints.get()?.iter().map(|it| &it.endpoint);
+    let all: Vec<_> =
+        all.filter(|it| it.service == service.as_str() && !it.state.is_going()).collect();
+    if let Some(it) = all.iter().find(|it| it.state == State::Available) {
+        return pass(format!("{} leads to {service}", it.id));
+    }
+    let states = listed(all.iter().map(|it| format!("{} is {}", it.id, it.state)));
+    if all.iter().any(|it| it.state.is_alive()) {
+        return warn(
+            states,
+            "wait for some minutes: MWAA accepts it by itself. If it stays so, see that it was made in the account that owns the VPC",
+        );
+    }
+    let why = if all.is_empty() { format!("no endpoint leads to {service}") } else { states };
+    fail(
+        why,
+        "let the function make it: deploy it in the account that owns the VPC, and replay the environment; or make it by hand, without private DNS",
+    )
+}
+
+fn duplicate(case: &Case<'_>) -> Answer {
+    if case.of.told.is_none() {
+        return Ok(None);
+    }
+    let own = own(case)?;
+    let mut several = BTreeSet::new();
+    for role in [Role::Database, Role::Webserver] {
+        let ids: Vec<_> =
+            own.iter().filter(|(it, _)| *it == role).map(|(_, it)| &it.endpoint.id).collect();
+        if ids.len() > 1 {
+            several.insert(format!("{role}: {}", listed(ids)));
+        }
+    }
+    if several.is_empty() {
+        return pass(listed(own.iter().map(|(_, it)| &it.endpoint.id)));
+    }
+    warn(
+        listed(several),
+        "delete the ones that nobody uses: each costs money and counts against the quota, and two cannot have the same private DNS name",
+    )
+}
+
+fn subnets(case: &Case<'_>) -> Answer {
+    let own = own(case)?;
+    if own.is_empty() {
+        return Ok(None);
+    }
+    let mut zones = BTreeSet::new();
+    for subnet in case.subnets()? {
+        zones.insert(&subnet.zone_id);
+    }
+    let mut wrong = BTreeSet::new();
+    for (role, endpoint) in own {
+        let mut served = BTreeSet::new();
+        for id in &endpoint.endpoint.subnets {
+            served.insert(&case.subnet(id)?.zone_id);
+        }
+        let lacking: Vec<_> = zones.difference(&served).collect();
+        if !lacking.is_empty() {
+            wrong.insert(format!(
+                "{} ({role}) is not in {}",
+                endpoint.endpoint.id,
+                listed(lacking)
+            ));
+        }
+    }
+    if wrong.is_empty() {
+        return pass(format!("they are in {}", listed(zones)));
+    }
+    fail(
+        listed(wrong),
+        "put them in the environment's subnets (aws ec2 modify-vpc-endpoint --add-subnet-ids)",
+    )
+}
+
+fn let_in(case: &Case<'_>) -> Answer {
+    let own = own(case)?;
+    if own.is_empty() {
+        return Ok(None);
+    }
+    let (mut wrong, mut unseen) = (BTreeSet::new(), None);
+    for (role, endpoint) in own {
+        match groups::stopped_at(case, endpoint, port(role)) {
+            Ok(rest) if rest.is_empty() => {}
+            Ok(rest) => {
+                let it = &endpoint.endpoint;
+                wrong.insert(format!(
+                    "{} ({}) does not let in TCP {} from {}",
+                    it.id,
+                    listed(&it.groups),
+                    port(role),
+                    listed(rest)
+                ));
+            }
+            Err(why) => unseen = Some(why),
+        }
+    }
+    if !wrong.is_empty() {
+        return fail(
+            listed(wrong),
+            format!("add inbound rules to their groups, for {}", groups::sources(case)),
+        );
+    }
+    match unseen {
+        Some(why) => Err(why),
+        None => pass(format!("for {}", groups::sources(case))),
+    }
+}
+
+fn address_type(case: &Case<'_>) -> Answer {
+    let own = own(case)?;
+    if own.is_empty() {
+        return Ok(None);
+    }
+    let is_v6 = case.subnets()?.iter().all(|it| it.family() == Family::V6);
+    let right = if is_v6 { "ipv6" } else { "ipv4" };
+    let (mut wrong, mut both) = (BTreeSet::new(), BTreeSet::new());
+    for (role, endpoint) in own {
+        let id = &endpoint.endpoint.id;
+        let Some(has) = &endpoint.address_type else {
+            return Err(Unseen(format!("EC2 does not tell the address type of {id}")));
+        };
+        match has.to_ascii_lowercase().as_str() {
+            own if own == right => {}
+            "dualstack" => drop(both.insert(format!("{id} ({role}) is dualstack"))),
+            other => drop(wrong.insert(format!("{id} ({role}) is {other}, and not {right}"))),
+        }
+    }
+    let remedy = format!("give it {right} (aws ec2 modify-vpc-endpoint --ip-address-type)");
+    if !wrong.is_empty() {
+        return fail(listed(wrong), remedy);
+    }
+    if !both.is_empty() {
+        return warn(format!("{}: MWAA knows IPv4 and IPv6 only", listed(both)), remedy);
+    }
+    pass(right)
+}
+
+/// The SQS endpoints of the VPC that requests may take, `sqs-fips` among them.
+fn sqs<'a>(case: &Case<'a>) -> Result<Vec<&'a NetworkEndpoint>, Unseen> {
+    Ok(case.endpoints()?.filter(|it| it.endpoint.serves_sqs(&case.of.region)).collect())
+}
+
+/// The environment's queue, with the account whose role uses it.
+fn queues(case: &Case<'_>) -> Result<Queues, Unseen> {
+    let queue = case.of.queue();
+    let queue = queue.ok_or_else(|| Unseen("MWAA does not name the queue".to_owned()))?;
+    Ok(Queues::from([(queue.clone(), case.of.account.clone())]))
+}
+
+/// What the environment's role does with its queue.
+fn wishes(queues: &Queues) -> Vec<Wish<'_>> {
+    let of = |(queue, account)| {
+        let (resource, account) = (crate::environment::QueueArn::as_str(queue), Some(account));
+        QUEUE_ACTIONS.iter().map(move |action| Wish { action, resource, is_exact: true, account })
+    };
+    queues.iter().flat_map(of).collect()
+}
+
+fn queue(case: &Case<'_>) -> Answer {
+    if case.of.told.is_none() {
+        return Ok(None);
+    }
+    let queues = queues(case)?;
+    let endpoints = sqs(case)?;
+    let is_closed = |it: &&&NetworkEndpoint| {
+        let policy = it.endpoint.policy.as_deref();
+        !sqs_policy::missing(policy, &queues, &facts(case, it)).is_empty()
+    };
+    let (mut refusing, mut unclear) = (BTreeSet::new(), BTreeSet::new());
+    for endpoint in endpoints.iter().filter(is_closed) {
+        let id = &endpoint.endpoint.id;
+        let (verdict, why) = worst(case, endpoint, &wishes(&queues));
+        if verdict == Verdict::Fail {
+            refusing.insert(why);
+        } else {
+            unclear.insert(format!("{id} may not allow {}; {why}", listed(queues.keys())));
+        }
+    }
+    let closed: BTreeSet<String> = refusing.union(&unclear).cloned().collect();
+    if !closed.is_empty() {
+        let verdict = if refusing.is_empty() { Verdict::Unknown } else { Verdict::Fail };
+        return found(
+            verdict,
+            format!("{} is not let through: {}", listed(queues.keys()), some_of(closed)),
+            "let the function add it (replay the environment), or list the queue in the policy by hand: without it no worker gets a task",
+        );
+    }
+    if endpoints.is_empty() {
+        return pass("the VPC has no SQS endpoint that could stop it");
+    }
+    pass(listed(endpoints.iter().map(|it| &it.endpoint.id)))
+}
+
+fn queue_denied(case: &Case<'_>) -> Answer {
+    if case.of.told.is_none() {
+        return Ok(None);
+    }
+    let queues = queues(case)?;
+    let mut worst = None;
+    let mut told = BTreeSet::new();
+    for endpoint in sqs(case)? {
+        let policy = endpoint.endpoint.policy.as_deref();
+        for (queue, account) in &queues {
+            let facts = facts(case, endpoint);
+            for block in sqs_policy::blocks(policy, queue, account, &facts) {
+                worst = worst.max(Some(block.certainty));
+                let statement = crate::report::shortened(&block.statement);
+                told.insert(format!("{}: {statement}", endpoint.endpoint.id));
+            }
+        }
+    }
+    let verdict = match worst {
+        None => return pass("none does"),
+        Some(Certainty::Surely) => Verdict::Fail,
+        Some(Certainty::Maybe) => Verdict::Unknown,
+    };
+    found(
+        verdict,
+        some_of(told),
+        "except the environment's queue from the statement (arn:<partition>:sqs:<region>:*:airflow-celery-*): it belongs to an MWAA service account outside of your organization",
+    )
+}
+
+fn policy_length(case: &Case<'_>) -> Answer {
+    let endpoints = sqs(case)?;
+    if endpoints.is_empty() {
+        return Ok(None);
+    }
+    // What is to be written: without a queue, nothing.
+    let queues = queues(case).unwrap_or_default();
+    let (mut full, mut nearly, mut told) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for it in endpoints {
+        let (id, policy) = (&it.endpoint.id, it.endpoint.policy.as_deref());
+        let length = |text: &str| text.chars().count();
+        let now = policy.map_or(0, length);
+        match sqs_policy::admit(policy, &queues, &facts(case, it)) {
+            Err(sqs_policy::Problem::TooLong(length)) => {
+                full.insert(format!("{id} would have {length} characters with the queue"));
+            }
+            Err(_) => {}
+            Ok(admission) => {
+                let after = match &admission {
+                    Admission::AlreadyAllowed => now,
+                    Admission::Write { document, .. } => length(document),
+                };
+                let text = format!("{id} has {after} characters");
+                if after * 100 >= MAX_POLICY_CHARACTERS * NEARLY_FULL {
+                    nearly.insert(text);
+                } else {
+                    told.insert(text);
+                }
+            }
+        }
+    }
+    let remedy = "allow the queues with one pattern, such as arn:<partition>:sqs:<region>:*:airflow-celery-*";
+    let most = format!("EC2 takes {MAX_POLICY_CHARACTERS}");
+    if !full.is_empty() {
+        return fail(format!("{}; {most}", listed(full)), remedy);
+    }
+    if !nearly.is_empty() {
+        return warn(format!("{}; {most}", listed(nearly)), remedy);
+    }
+    if told.is_empty() {
+        return unknown("the policies cannot be read", "give the endpoints valid policies");
+    }
+    pass(format!("{}; {most}", listed(told)))
+}
+
+fn quota(case: &Case<'_>) -> Answer {
+    let all = case.seen.endpoints.get()?.iter().map(|it| &it.endpoint);
+    let counts = |it: &&crate::vpc::Endpoint| {
+        matches!(it.kind, Kind::Interface | Kind::LoadBalancer) && !it.state.is_going()
+    };
+    let count = all.filter(counts).count();
+    let missing = match &case.of.told {
+        None => 2,
+        Some(told) => {
+            let own = own(case)?;
+            let is_there = |role| own.iter().any(|(it, _)| *it == role);
+            told.services().iter().filter(|(role, _)| !is_there(*role)).count()
+        }
+    };
+    let (quota, vpc) = (case.of.quota, &case.seen.vpc);
+    let evidence = format!("{vpc} has {count} of {quota} endpoints, and {missing} are to be made");
+    let remedy = "ask for a higher \"Interface VPC endpoints per VPC\" in Service Quotas, or delete unused ones";
+    if count + missing > quota {
+        return fail(evidence, remedy);
+    }
+    if (count + missing) * 100 >= quota * NEARLY_FULL {
+        return warn(evidence, remedy);
+    }
+    pass(evidence)
+}

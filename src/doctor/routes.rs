@@ -1,0 +1,452 @@
+//! The route tables of the environment's subnets.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use super::{
+    Addresses, Answer, Block, Case, Destination, Entry, Family, NatGateway, NetworkSubnet, Route,
+    RouteTable, Target, Unseen, fail, listed, pass, some_of, unknown, warn,
+};
+
+const TABLES: &str = "https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html";
+const NETWORKING: &str = "https://docs.aws.amazon.com/mwaa/latest/userguide/networking-about.html";
+const NAT: &str = "https://docs.aws.amazon.com/vpc/latest/userguide/vpc-nat-gateway.html";
+
+pub(super) const CHECKS: [Entry; 6] = [
+    Entry {
+        id: "routes.private",
+        title: "The subnets are private",
+        source: NETWORKING,
+        look: private,
+    },
+    Entry {
+        id: "routes.blackhole",
+        title: "No route leads nowhere",
+        source: TABLES,
+        look: blackhole,
+    },
+    Entry {
+        id: "routes.way-out",
+        title: "It is known how the subnets reach AWS services",
+        source: NETWORKING,
+        look: known_way,
+    },
+    Entry {
+        id: "routes.alike",
+        title: "Both subnets have the same way out",
+        source: NETWORKING,
+        look: alike,
+    },
+    Entry { id: "routes.nat", title: "The NAT gateways work", source: NAT, look: nat_works },
+    Entry {
+        id: "routes.nat-public",
+        title: "The NAT gateways are in public subnets",
+        source: NAT,
+        look: nat_is_public,
+    },
+];
+
+/// How AWS services are reached, from one subnet or from all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum WayOut {
+    /// Not, but for endpoints.
+    None,
+    /// Through these.
+    Open(BTreeSet<Target>),
+    /// Nobody can tell from here, for this reason.
+    Unsure(String),
+}
+
+/// The table that holds for a subnet: its own, or the VPC's main one (VPC user guide, "Subnet route
+/// tables").
+pub(super) fn table_of<'a>(
+    case: &Case<'a>,
+    subnet: &NetworkSubnet,
+) -> Result<&'a RouteTable, Unseen> {
+    let tables = case.seen.route_tables.get()?;
+    let id = &subnet.subnet.id;
+    let explicit = tables.iter().find(|table| table.subnets.contains(id));
+    let table = explicit.or_else(|| tables.iter().find(|table| table.is_main));
+    table.ok_or_else(|| Unseen(format!("the route table of {id} was not seen")))
+}
+
+/// `needed`, split by the route that each part takes. The longest prefix wins; of two routes to one
+/// block, the static one (VPC user guide, "Route priority"). Routes to prefix lists are left out:
+/// they are those of gateway endpoints, which are looked at for themselves.
+pub(super) fn split(table: &RouteTable, needed: Addresses) -> Vec<(Addresses, Option<&Route>)> {
+    let mut routes: Vec<(Block, &Route)> = table
+        .routes
+        .iter()
+        .filter_map(|route| match route.to {
+            Destination::Block(block) => Some((block, route)),
+            Destination::List(_) => None,
+        })
+        .collect();
+    routes.sort_by_key(|(block, route)| (Reverse(block.length()), route.is_propagated));
+    let (mut rest, mut parts) = (vec![needed], Vec::new());
+    for (block, route) in routes {
+        let block = block.addresses();
+        parts.extend(rest.iter().filter_map(|it| it.and(&block)).map(|it| (it, Some(route))));
+        rest = rest.iter().flat_map(|it| it.without(&block)).collect();
+    }
+    parts.extend(rest.into_iter().map(|it| (it, None)));
+    parts.sort_by_key(|(addresses, _)| *addresses);
+    parts
+}
+
+/// Addresses that are not on the internet (IANA, special-purpose address registries).
+const NOT_PUBLIC: [&str; 8] = [
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "224.0.0.0/3",
+];
+
+/// The addresses that AWS services may have.
+pub(super) fn internet(family: Family) -> Vec<Addresses> {
+    let block = |text: &str| Block::parse(text).ok().map(|block| block.addresses());
+    match family {
+        Family::V4 => {
+            NOT_PUBLIC.iter().filter_map(|it| block(it)).fold(vec![family.all()], |rest, block| {
+                rest.iter().flat_map(|it| it.without(&block)).collect()
+            })
+        }
+        Family::V6 => block("2000::/3").into_iter().collect(),
+    }
+}
+
+/// The parts of the internet and the routes that they take from a subnet. The VPC itself is none of it.
+fn to_the_internet<'a>(
+    case: &Case<'a>,
+    subnet: &NetworkSubnet,
+) -> Result<Vec<(Addresses, Option<&'a Route>)>, Unseen> {
+    let table = table_of(case, subnet)?;
+    let mut parts: Vec<_> =
+        internet(subnet.family()).into_iter().flat_map(|part| split(table, part)).collect();
+    parts.retain(|(_, route)| !route.is_some_and(|route| route.target == Target::Local));
+    Ok(parts)
+}
+
+fn nat<'a>(case: &Case<'a>, id: &str) -> Result<Option<&'a NatGateway>, Unseen> {
+    Ok(case.seen.nat_gateways.get()?.iter().find(|it| it.id == id))
+}
+
+fn way_of(case: &Case<'_>, subnet: &NetworkSubnet) -> Result<WayOut, Unseen> {
+    let parts = to_the_internet(case, subnet)?;
+    let (mut open, mut beyond, mut is_whole) = (BTreeSet::new(), BTreeSet::new(), true);
+    for (part, route) in &parts {
+        let Some(route) = route else {
+            is_whole = false;
+            continue;
+        };
+        match &route.target {
+            Target::Nat(id) => {
+                if nat(case, id)?.is_some_and(|it| !it.is_public) {
+                    beyond.insert(format!("{part} to private {}", route.target));
+                } else {
+                    open.insert(route.target.clone());
+                }
+            }
+            Target::EgressOnly(_) => {
+                open.insert(route.target.clone());
+            }
+            // Workers have no public address, so that an internet gateway is no way for them.
+            Target::Local | Target::InternetGateway(_) => is_whole = false,
+            Target::Endpoint(_) | Target::Beyond(_) => {
+                beyond.insert(format!("{part} to {}", route.target));
+            }
+        }
+    }
+    let id = &subnet.subnet.id;
+    Ok(if !beyond.is_empty() {
+        WayOut::Unsure(format!(
+            "from {id} traffic goes on where nobody sees from here: {}",
+            some_of(beyond)
+        ))
+    } else if open.is_empty() {
+        WayOut::None
+    } else if is_whole {
+        WayOut::Open(open)
+    } else {
+        WayOut::Unsure(format!(
+            "from {id} a part of the internet only is reached, by {}",
+            listed(open)
+        ))
+    })
+}
+
+/// The way out of all of the environment's subnets: the poorest of theirs.
+pub(super) fn way_out(case: &Case<'_>) -> Result<WayOut, Unseen> {
+    let (mut open, mut unsure) = (BTreeSet::new(), None);
+    for subnet in case.subnets()? {
+        match way_of(case, subnet)? {
+            WayOut::None => return Ok(WayOut::None),
+            WayOut::Open(targets) => open.extend(targets),
+            WayOut::Unsure(why) => unsure = Some(why),
+        }
+    }
+    Ok(unsure.map_or(WayOut::Open(open), WayOut::Unsure))
+}
+
+fn private(case: &Case<'_>) -> Answer {
+    let (mut public, mut tables) = (Vec::new(), BTreeSet::new());
+    for subnet in case.subnets()? {
+        let table = table_of(case, subnet)?;
+        tables.insert(&table.id);
+        for route in &table.routes {
+            if matches!(route.target, Target::InternetGateway(_)) {
+                let id = &subnet.subnet.id;
+                public.push(format!("{id}: {} leads {} to {}", table.id, route.to, route.target));
+            }
+        }
+    }
+    if public.is_empty() {
+        return pass(format!("no route of {} leads to an internet gateway", listed(tables)));
+    }
+    fail(
+        public.join("; "),
+        "give the subnets a route table without a route to an internet gateway: MWAA takes private subnets only, and its workers have no public address",
+    )
+}
+
+fn blackhole(case: &Case<'_>) -> Answer {
+    let (mut needed, mut others, mut tables) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for subnet in case.subnets()? {
+        let table = table_of(case, subnet)?;
+        tables.insert(&table.id);
+        let parts = to_the_internet(case, subnet)?;
+        for route in table.routes.iter().filter(|route| !route.is_active) {
+            let text =
+                format!("{} leads {} to {}, which is gone", table.id, route.to, route.target);
+            let takes = |(_, it): &(Addresses, Option<&Route>)| {
+                it.is_some_and(|it| std::ptr::eq(it, route))
+            };
+            if matches!(route.to, Destination::List(_)) || parts.iter().any(takes) {
+                needed.insert(text);
+            } else {
+                others.insert(text);
+            }
+        }
+    }
+    let remedy = "delete the route, or lead it to something that is there (aws ec2 replace-route)";
+    if !needed.is_empty() {
+        return fail(listed(needed), remedy);
+    }
+    if !others.is_empty() {
+        return warn(listed(others), remedy);
+    }
+    pass(format!("all routes of {} are active", listed(tables)))
+}
+
+fn known_way(case: &Case<'_>) -> Answer {
+    match way_out(case)? {
+        WayOut::None => pass("there is no way out, so that each service needs an endpoint"),
+        WayOut::Open(targets) => pass(format!("by {}", listed(targets))),
+        WayOut::Unsure(why) => unknown(
+            why,
+            "see that what stands there leads on to the internet, or to a network with endpoints for the services, and back",
+        ),
+    }
+}
+
+fn alike(case: &Case<'_>) -> Answer {
+    let mut ways = BTreeSet::new();
+    let mut places = Vec::new();
+    for subnet in case.subnets()? {
+        let (kind, text) = match way_of(case, subnet)? {
+            WayOut::None => (0, "no way out".to_owned()),
+            WayOut::Open(targets) => (1, listed(targets)),
+            WayOut::Unsure(_) => (2, "one that leads beyond what is seen here".to_owned()),
+        };
+        ways.insert(kind);
+        places.push(format!("{}: {text}", subnet.subnet.id));
+    }
+    if ways.len() > 1 {
+        return warn(
+            places.join("; "),
+            "give both the same kind of way out: otherwise tasks work or fail by the subnet in which they run",
+        );
+    }
+    pass(places.join("; "))
+}
+
+/// The NAT gateways by which a subnet reaches the internet.
+pub(super) fn nats_of<'a>(
+    case: &Case<'a>,
+    subnet: &NetworkSubnet,
+) -> Result<Vec<&'a NatGateway>, Unseen> {
+    let mut ids = BTreeSet::new();
+    for (_, route) in to_the_internet(case, subnet)? {
+        if let Some(Target::Nat(id)) = route.map(|route| &route.target) {
+            ids.insert(id);
+        }
+    }
+    Ok(case.seen.nat_gateways.get()?.iter().filter(|it| ids.contains(&it.id)).collect())
+}
+
+/// The NAT gateways that routes of the environment's subnets lead to.
+fn nats(case: &Case<'_>) -> Result<BTreeSet<String>, Unseen> {
+    let mut nats = BTreeSet::new();
+    for subnet in case.subnets()? {
+        for route in &table_of(case, subnet)?.routes {
+            if let Target::Nat(id) = &route.target {
+                nats.insert(id.clone());
+            }
+        }
+    }
+    Ok(nats)
+}
+
+fn nat_works(case: &Case<'_>) -> Answer {
+    let nats = nats(case)?;
+    if nats.is_empty() {
+        return Ok(None);
+    }
+    let mut wrong = Vec::new();
+    for id in &nats {
+        match nat(case, id)? {
+            None => wrong.push(format!("{id} is not there")),
+            Some(it) if it.state != "available" => wrong.push(format!("{id} is {}", it.state)),
+            Some(_) => {}
+        }
+    }
+    if !wrong.is_empty() {
+        return fail(wrong.join(", "), "make a NAT gateway anew, and lead the route to it");
+    }
+    pass(format!("{} available", listed(nats)))
+}
+
+fn nat_is_public(case: &Case<'_>) -> Answer {
+    let nats = nats(case)?;
+    if nats.is_empty() {
+        return Ok(None);
+    }
+    let (mut wrong, mut unseen, mut right) = (Vec::new(), Vec::new(), Vec::new());
+    for id in &nats {
+        let Some(it) = nat(case, id)? else { continue };
+        if !it.is_public {
+            unseen.push(format!("{id} is a private one, which leads to other networks only"));
+            continue;
+        }
+        let Some(subnet) = &it.subnet else {
+            right.push(format!("{id} is regional"));
+            continue;
+        };
+        let parts = to_the_internet(case, case.subnet(subnet)?)?;
+        let leads_out = |(_, route): &(Addresses, Option<&Route>)| {
+            route.is_some_and(|it| it.is_active && matches!(it.target, Target::InternetGateway(_)))
+        };
+        let leads_beyond = |(_, route): &(Addresses, Option<&Route>)| {
+            route.is_some_and(|it| matches!(it.target, Target::Endpoint(_) | Target::Beyond(_)))
+        };
+        if parts.iter().all(leads_out) {
+            right.push(format!("{id} is in {subnet}"));
+        } else if parts.iter().all(|it| leads_out(it) || leads_beyond(it)) {
+            unseen.push(format!(
+                "{id} is in {subnet}, whose traffic goes on where nobody sees from here"
+            ));
+        } else {
+            wrong.push(format!("{id} is in {subnet}, which has no route to an internet gateway for all of the internet"));
+        }
+    }
+    if !wrong.is_empty() {
+        return fail(
+            wrong.join("; "),
+            "make the NAT gateway in a subnet whose 0.0.0.0/0 leads to an internet gateway",
+        );
+    }
+    if !unseen.is_empty() {
+        return unknown(unseen.join("; "), "see that AWS services are reached by it");
+    }
+    pass(right.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn block() -> impl Strategy<Value = (u32, u8)> {
+        // Few high bits and long prefixes, so that blocks lie in one another.
+        (0u32..16, 0u8..=8).prop_map(|(bits, length)| (bits << 28 | (bits & 3) << 24, length))
+    }
+
+    fn routes() -> impl Strategy<Value = Vec<((u32, u8), bool)>> {
+        prop::collection::vec((block(), any::<bool>()), 0..12)
+    }
+
+    fn mask(length: u8) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)
+    }
+
+    proptest! {
+        /// The naive one asks for one packet at a time which routes match, and takes the longest.
+        #[test]
+        fn each_packet_takes_the_route_of_the_longest_prefix(
+            routes in routes(),
+            packets in prop::collection::vec(any::<u32>(), 40),
+        ) {
+            let table = RouteTable {
+                id: "rtb-1".to_owned(),
+                is_main: true,
+                subnets: BTreeSet::new(),
+                routes: routes
+                    .iter()
+                    .enumerate()
+                    .map(|(at, ((bits, length), is_propagated))| Route {
+                        to: Destination::Block(
+                            Block::parse(&format!("{}/{length}", std::net::Ipv4Addr::from(*bits)))
+                                .unwrap(),
+                        ),
+                        target: Target::Beyond(at.to_string()),
+                        is_active: true,
+                        is_propagated: *is_propagated,
+                    })
+                    .collect(),
+            };
+            let parts = split(&table, Family::V4.all());
+            // The parts are all addresses, each once.
+            let mut next = 0u128;
+            for (part, _) in &parts {
+                prop_assert_eq!(part.first, next);
+                next = part.last + 1;
+            }
+            prop_assert_eq!(next, 1u128 << 32);
+            for packet in packets {
+                let taken = parts
+                    .iter()
+                    .find(|(part, _)| (part.first..=part.last).contains(&u128::from(packet)))
+                    .and_then(|(_, route)| route.map(|it| it.target.clone()));
+                let naive = routes
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, ((bits, length), _))| packet & mask(*length) == bits & mask(*length))
+                    .min_by_key(|(at, ((_, length), is_propagated))| {
+                        (32 - length, *is_propagated, *at)
+                    })
+                    .map(|(at, _)| Target::Beyond(at.to_string()));
+                prop_assert_eq!(taken, naive);
+            }
+        }
+    }
+
+    #[test]
+    fn the_internet_is_what_is_not_private() {
+        let all = internet(Family::V4);
+        let has = |text: &str| {
+            let block = Block::parse(text).unwrap().addresses();
+            all.iter().any(|it| it.and(&block).is_some())
+        };
+        for public in ["1.1.1.1/32", "52.94.0.0/16", "172.32.0.0/16", "11.0.0.0/8"] {
+            assert!(has(public), "{public}");
+        }
+        for private in ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"] {
+            assert!(!has(private), "{private}");
+        }
+    }
+}

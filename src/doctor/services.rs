@@ -1,0 +1,384 @@
+//! Endpoints of the AWS services that an environment uses.
+
+use std::collections::BTreeSet;
+
+use super::routes::WayOut;
+use super::{
+    Answer, Case, Entry, NetworkEndpoint, State, Unseen, Verdict, fail, found, groups, listed,
+    pass, some_of, unknown, warn,
+};
+use crate::environment::{AccountId, Region};
+use crate::sqs_policy::{Facts, QUEUE_ACTIONS, Wish, Word, judge};
+
+const NEEDED: &str = "https://docs.aws.amazon.com/mwaa/latest/userguide/vpc-vpe-create-access.html";
+const ACCESS: &str =
+    "https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-aws-services.html";
+
+pub(super) const CHECKS: [Entry; 6] = [
+    Entry {
+        id: "services.present",
+        title: "The services that an environment uses have endpoints, or there is a way out",
+        source: NEEDED,
+        look: present,
+    },
+    Entry {
+        id: "services.state",
+        title: "The services' endpoints are available",
+        source: "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_VpcEndpoint.html",
+        look: state,
+    },
+    Entry {
+        id: "services.private-dns",
+        title: "The services' own names lead to their endpoints",
+        source: ACCESS,
+        look: private_dns,
+    },
+    Entry {
+        id: "services.groups",
+        title: "The services' endpoints let the environment in",
+        source: ACCESS,
+        look: let_in,
+    },
+    Entry {
+        id: "services.policy",
+        title: "The services' endpoint policies allow what an environment does",
+        source: "https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-access.html",
+        look: policy,
+    },
+    Entry {
+        id: "services.zones",
+        title: "The services' endpoints are in the environment's zones",
+        source: ACCESS,
+        look: zones,
+    },
+];
+
+/// A service that an environment uses, and what it does there: an action, and the ARN of an example,
+/// without account where the account is not known.
+struct Service {
+    name: &'static str,
+    /// Who asks there: the environment's role, or MWAA, too, which pulls the images.
+    is_by_role: bool,
+    wishes: &'static [(&'static str, &'static str)],
+}
+
+const AIRFLOW: &[(&str, &str)] =
+    &[("airflow:PublishMetrics", "arn:{partition}:airflow:{region}::environment/example")];
+const ECR: &str = "arn:{partition}:ecr:{region}::repository/example";
+
+/// What a network without internet access needs (MWAA user guide, "Creating the required VPC service
+/// endpoints in an Amazon VPC with private routing"), and what the execution role does there (same
+/// guide, "Amazon MWAA execution role").
+const SERVICES: [Service; 9] = [
+    Service { name: "sqs", is_by_role: true, wishes: &[] },
+    Service {
+        name: "ecr.api",
+        is_by_role: false,
+        wishes: &[("ecr:GetAuthorizationToken", "*"), ("ecr:BatchGetImage", ECR)],
+    },
+    Service {
+        name: "ecr.dkr",
+        is_by_role: false,
+        wishes: &[("ecr:BatchGetImage", ECR), ("ecr:GetDownloadUrlForLayer", ECR)],
+    },
+    Service {
+        name: "logs",
+        is_by_role: true,
+        wishes: &[
+            ("logs:CreateLogStream", LOGS),
+            ("logs:PutLogEvents", LOGS),
+            ("logs:GetLogEvents", LOGS),
+        ],
+    },
+    Service { name: "monitoring", is_by_role: true, wishes: &[("cloudwatch:PutMetricData", "*")] },
+    Service {
+        name: "kms",
+        is_by_role: true,
+        wishes: &[("kms:Decrypt", KEY), ("kms:GenerateDataKey", KEY)],
+    },
+    Service { name: "airflow.api", is_by_role: true, wishes: AIRFLOW },
+    Service { name: "airflow.env", is_by_role: true, wishes: AIRFLOW },
+    Service { name: "airflow.ops", is_by_role: true, wishes: AIRFLOW },
+];
+const LOGS: &str =
+    "arn:{partition}:logs:{region}::log-group:airflow-example-Task:log-stream:example";
+const KEY: &str = "arn:{partition}:kms:{region}::key/example";
+
+/// The services that exist in a Region's partition: airflow.ops only in `aws` (MWAA user guide, same
+/// page as above, in its editions).
+fn services(region: &Region) -> impl Iterator<Item = &'static Service> {
+    let is_aws = region.partition() == "aws";
+    SERVICES.iter().filter(move |service| service.name != "airflow.ops" || is_aws)
+}
+
+impl Service {
+    /// Whether an endpoint service of this name is this service's. In China some begin with `cn.`.
+    fn is_called(&self, name: &str, region: &Region) -> bool {
+        let name = match region.partition() {
+            "aws-cn" => name.strip_prefix("cn.").unwrap_or(name),
+            _ => name,
+        };
+        let own = format!("com.amazonaws.{region}.{}", self.name);
+        name == own
+    }
+
+    /// Its interface endpoints, in whatever state but deleted.
+    fn endpoints<'a>(&self, case: &Case<'a>) -> Result<Vec<&'a NetworkEndpoint>, Unseen> {
+        let all = case.seen.endpoints.get()?.iter();
+        let is_its = |it: &&NetworkEndpoint| {
+            !it.is_gateway
+                && !it.endpoint.state.is_going()
+                && self.is_called(&it.endpoint.service, &case.of.region)
+        };
+        Ok(all.filter(is_its).collect())
+    }
+
+    /// Those that its own name leads to. With private DNS one serves all of its VPC, whatever subnets
+    /// it is in.
+    fn named<'a>(&self, case: &Case<'a>) -> Result<Vec<&'a NetworkEndpoint>, Unseen> {
+        let mut all = self.endpoints(case)?;
+        all.retain(|it| it.private_dns && it.endpoint.state.is_alive());
+        Ok(all)
+    }
+}
+
+/// Whether an endpoint service is one that an environment uses.
+pub(super) fn is_needed(case: &Case<'_>, service: &str) -> bool {
+    let region = &case.of.region;
+    services(region).any(|it| it.is_called(service, region))
+}
+
+/// The endpoints that SQS's own name leads to. The name of `sqs-fips` is another.
+pub(super) fn sqs<'a>(case: &Case<'a>) -> Result<Vec<&'a NetworkEndpoint>, Unseen> {
+    let sqs = SERVICES.iter().find(|it| it.name == "sqs");
+    sqs.map_or(Ok(Vec::new()), |it| it.named(case))
+}
+
+/// All endpoints of services that an environment uses by the services' names.
+pub(super) fn used<'a>(
+    case: &Case<'a>,
+) -> Result<Vec<(&'static str, &'a NetworkEndpoint)>, Unseen> {
+    let mut used = Vec::new();
+    for service in services(&case.of.region) {
+        used.extend(service.named(case)?.into_iter().map(|it| (service.name, it)));
+    }
+    Ok(used)
+}
+
+/// What is said where something is missing: it matters only without a way out.
+fn unless_open(case: &Case<'_>, evidence: String, remedy: &str) -> Answer {
+    match case.way_out() {
+        Ok(WayOut::None) => fail(evidence, remedy),
+        Ok(WayOut::Open(targets)) => {
+            pass(format!("{evidence}; they are reached by {}", listed(targets)))
+        }
+        Ok(WayOut::Unsure(why)) => unknown(format!("{evidence}; {why}"), remedy),
+        Err(Unseen(why)) => unknown(format!("{evidence}; the way out was not seen: {why}"), remedy),
+    }
+}
+
+fn present(case: &Case<'_>) -> Answer {
+    let mut missing = BTreeSet::new();
+    for service in services(&case.of.region) {
+        if service.endpoints(case)?.is_empty() {
+            missing.insert(service.name);
+        }
+    }
+    if missing.is_empty() {
+        return pass(format!("{} have endpoints", names(case)));
+    }
+    unless_open(
+        case,
+        format!("{} has no endpoint for {}", case.seen.vpc, listed(missing)),
+        "make interface endpoints with private DNS for them, in the environment's subnets, or give the subnets a route to a NAT gateway",
+    )
+}
+
+fn names(case: &Case<'_>) -> String {
+    services(&case.of.region).map(|it| it.name).collect::<Vec<_>>().join(", ")
+}
+
+fn state(case: &Case<'_>) -> Answer {
+    let mut wrong = BTreeSet::new();
+    for service in services(&case.of.region) {
+        let endpoints = service.endpoints(case)?;
+        let is_available = |it: &&NetworkEndpoint| it.endpoint.state == State::Available;
+        if !endpoints.iter().any(is_available) {
+            wrong.extend(endpoints.iter().map(|it| {
+                let it = &it.endpoint;
+                format!("{} of {} is {}", it.id, service.name, it.state)
+            }));
+        }
+    }
+    if wrong.is_empty() {
+        return pass("those that are there are available");
+    }
+    unless_open(
+        case,
+        listed(wrong),
+        "wait for one that comes to be; make one anew that failed or was rejected",
+    )
+}
+
+fn private_dns(case: &Case<'_>) -> Answer {
+    let mut wrong = BTreeSet::new();
+    for service in services(&case.of.region) {
+        let endpoints = service.endpoints(case)?;
+        if !endpoints.iter().any(|it| it.private_dns) {
+            wrong.extend(
+                endpoints.iter().map(|it| format!("{} of {}", it.endpoint.id, service.name)),
+            );
+        }
+    }
+    if wrong.is_empty() {
+        return pass("those that are there have private DNS");
+    }
+    unless_open(
+        case,
+        format!("without private DNS: {}", listed(wrong)),
+        "aws ec2 modify-vpc-endpoint --private-dns-enabled; or lead the service's name to the endpoint in a private hosted zone of your own, which is not seen here",
+    )
+}
+
+fn let_in(case: &Case<'_>) -> Answer {
+    let (mut wrong, mut unseen, mut right) = (BTreeSet::new(), None, BTreeSet::new());
+    for (name, endpoint) in used(case)? {
+        match groups::stopped_at(case, endpoint, 443) {
+            Ok(rest) if rest.is_empty() => {
+                right.insert(name);
+            }
+            Ok(rest) => {
+                let it = &endpoint.endpoint;
+                wrong.insert(format!(
+                    "{} of {name} ({}) does not let in {}",
+                    it.id,
+                    listed(&it.groups),
+                    listed(rest)
+                ));
+            }
+            Err(why) => unseen = Some(why),
+        }
+    }
+    if !wrong.is_empty() {
+        return fail(
+            some_of(wrong),
+            format!(
+                "add an inbound rule to their groups: TCP 443 from {}; they are used even where there is a way out",
+                groups::sources(case)
+            ),
+        );
+    }
+    match unseen {
+        Some(why) => Err(why),
+        None if right.is_empty() => pass("no service is reached by an endpoint"),
+        None => pass(format!("they let in TCP 443: {}", listed(right))),
+    }
+}
+
+/// What is known of requests through an endpoint.
+pub(super) fn facts(case: &Case<'_>, endpoint: &NetworkEndpoint) -> Facts {
+    Facts {
+        vpc: Some(endpoint.endpoint.vpc.clone()),
+        endpoint: Some(endpoint.endpoint.id.clone()),
+        organization: case.of.organization.clone(),
+    }
+}
+
+/// What an endpoint's policy says of all of `wishes`: the worst.
+pub(super) fn worst(
+    case: &Case<'_>,
+    endpoint: &NetworkEndpoint,
+    wishes: &[Wish<'_>],
+) -> (Verdict, String) {
+    let policy = endpoint.endpoint.policy.as_deref();
+    let facts = facts(case, endpoint);
+    let id = &endpoint.endpoint.id;
+    let mut worst = (Verdict::Pass, String::new());
+    for wish in wishes {
+        let (verdict, text) = match judge(policy, wish, &facts) {
+            Word::Allowed => continue,
+            Word::Unclear(why) => (Verdict::Unknown, why),
+            Word::Refused(why) => (Verdict::Fail, why),
+        };
+        if verdict < worst.0 {
+            worst = (verdict, format!("{id}: {text}"));
+        }
+    }
+    worst
+}
+
+/// The wishes at a service, with the Region's names in them.
+fn wishes(case: &Case<'_>, service: &Service) -> Vec<(String, String)> {
+    let region = &case.of.region;
+    let filled = |arn: &str| {
+        arn.replace("{partition}", region.partition()).replace("{region}", region.as_str())
+    };
+    if service.name == "sqs" {
+        let queue = filled("arn:{partition}:sqs:{region}::airflow-celery-example");
+        return QUEUE_ACTIONS.iter().map(|it| (it.to_string(), queue.clone())).collect();
+    }
+    service.wishes.iter().map(|(action, arn)| (action.to_string(), filled(arn))).collect()
+}
+
+fn policy(case: &Case<'_>) -> Answer {
+    let mut told: Vec<(Verdict, String)> = Vec::new();
+    for service in services(&case.of.region) {
+        // Once the queue is known, ours.queue looks for itself.
+        if service.name == "sqs" && case.of.queue().is_some() {
+            continue;
+        }
+        let account: Option<&AccountId> = service.is_by_role.then_some(&case.of.account);
+        let all = wishes(case, service);
+        let all: Vec<Wish<'_>> = all
+            .iter()
+            .map(|(action, resource)| Wish { action, resource, is_exact: resource == "*", account })
+            .collect();
+        for endpoint in service.named(case)? {
+            let (verdict, text) = worst(case, endpoint, &all);
+            // What MWAA does at these is documented for one of them only.
+            let is_sure = !matches!(service.name, "airflow.api" | "airflow.env" | "airflow.ops");
+            let verdict = if is_sure { verdict } else { verdict.max(Verdict::Unknown) };
+            if verdict != Verdict::Pass {
+                told.push((verdict, format!("{}: {text}", service.name)));
+            }
+        }
+    }
+    let Some(verdict) = told.iter().map(|(verdict, _)| *verdict).min() else {
+        return pass("they allow it");
+    };
+    let of_it = told.into_iter().filter(|(own, _)| *own == verdict).map(|(_, text)| text).collect();
+    found(
+        verdict,
+        some_of(of_it),
+        "allow the environment's role what it does there (MWAA user guide, \"Amazon MWAA execution role\"), or all, in the endpoint's policy",
+    )
+}
+
+fn zones(case: &Case<'_>) -> Answer {
+    let mut zones = BTreeSet::new();
+    for subnet in case.subnets()? {
+        zones.insert(&subnet.zone_id);
+    }
+    let mut elsewhere = BTreeSet::new();
+    for (name, endpoint) in used(case)? {
+        let mut own = BTreeSet::new();
+        for id in &endpoint.endpoint.subnets {
+            own.insert(&case.subnet(id)?.zone_id);
+        }
+        let lacking: Vec<_> = zones.difference(&own).collect();
+        if !lacking.is_empty() {
+            elsewhere.insert(format!(
+                "{} of {name} is not in {}",
+                endpoint.endpoint.id,
+                listed(lacking)
+            ));
+        }
+    }
+    if elsewhere.is_empty() {
+        return pass("those that are there are in them");
+    }
+    warn(
+        some_of(elsewhere),
+        "they are reached all the same, through another zone: that costs money, and fails with that zone",
+    )
+}

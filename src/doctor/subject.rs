@@ -1,0 +1,99 @@
+//! For whom a network is examined.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::environment::{AccountId, GroupId, QueueArn, Region, SubnetId};
+use crate::event::{self, EnvironmentSpec};
+use crate::settings::DEFAULT_ENDPOINT_QUOTA;
+
+/// An environment that is, or that is to be.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The account that it lives in, or will.
+    pub account: AccountId,
+    /// Its Region.
+    pub region: Region,
+    /// Its subnets.
+    pub subnets: Vec<SubnetId>,
+    /// Its security groups.
+    pub groups: BTreeSet<GroupId>,
+    /// The bucket of its DAGs, if it is known.
+    pub bucket: Option<String>,
+    /// How many workers and schedulers it may still start, each of which takes an address.
+    pub tasks: u32,
+    /// The organization of environments' accounts, if policies are limited to it.
+    pub organization: Option<String>,
+    /// The most endpoints that a VPC may have.
+    pub quota: usize,
+    /// Now.
+    pub now: DateTime<Utc>,
+    /// What MWAA says of it, if it is there.
+    pub(super) told: Option<EnvironmentSpec>,
+}
+
+/// MWAA's defaults (MWAA API, `CreateEnvironment`: `MaxWorkers`, `Schedulers`).
+const WORKERS: u64 = 10;
+const SCHEDULERS: u64 = 2;
+
+impl Subject {
+    /// An environment that is to be.
+    pub fn planned(
+        account: AccountId,
+        region: Region,
+        subnets: Vec<SubnetId>,
+        groups: BTreeSet<GroupId>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            account,
+            region,
+            subnets,
+            groups,
+            bucket: None,
+            tasks: u32::try_from(WORKERS + SCHEDULERS).unwrap_or_default(),
+            organization: None,
+            quota: DEFAULT_ENDPOINT_QUOTA,
+            now,
+            told: None,
+        }
+    }
+
+    /// An environment of which MWAA says this: the value of `Environment` in GetEnvironment's answer.
+    ///
+    /// # Errors
+    ///
+    /// A sentence with the path of the first field that cannot be read.
+    pub fn of_mwaa(answer: Value, now: DateTime<Utc>) -> Result<Self, String> {
+        let number = |name: &str| answer.get(name).and_then(Value::as_u64);
+        let bucket = answer.get("SourceBucketArn").and_then(Value::as_str);
+        let bucket = bucket.and_then(|arn| arn.rsplit(':').next()).map(str::to_owned);
+        let most = number("MaxWorkers").unwrap_or(WORKERS);
+        let (running, schedulers) =
+            (number("MinWorkers").unwrap_or(1), number("Schedulers").unwrap_or(SCHEDULERS));
+        let spec = event::of_mwaa(answer).map_err(|refusal| refusal.at_path())?;
+        let tasks = match spec.status {
+            event::Status::Pending | event::Status::Creating => most + schedulers,
+            _ => most.saturating_sub(running),
+        };
+        Ok(Self {
+            account: spec.environment.account.clone(),
+            region: spec.environment.region.clone(),
+            subnets: spec.subnets.clone(),
+            groups: spec.groups.clone(),
+            bucket,
+            tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
+            organization: None,
+            quota: DEFAULT_ENDPOINT_QUOTA,
+            now,
+            told: Some(spec),
+        })
+    }
+
+    /// Its queue, if it is there and MWAA names it.
+    pub(super) fn queue(&self) -> Option<&QueueArn> {
+        self.told.as_ref()?.queue.as_ref()
+    }
+}
