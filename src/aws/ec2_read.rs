@@ -201,7 +201,7 @@ impl Ec2 {
     }
 }
 
-fn filter(name: &str, value: &str) -> Filter {
+pub(super) fn filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()
 }
 
@@ -213,7 +213,7 @@ fn tagged(environment: Option<&Environment>) -> Filter {
     }
 }
 
-fn read_subnet(subnet: &ec2::Subnet, what: &str) -> Result<Subnet, Failure> {
+pub(super) fn read_subnet(subnet: &ec2::Subnet, what: &str) -> Result<Subnet, Failure> {
     let unreadable = |field: &str| {
         Failure::new(what, format!("EC2's answer has no usable {field}"), "try again")
     };

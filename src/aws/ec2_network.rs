@@ -1,0 +1,447 @@
+//! What the doctor looks at: a VPC's network, all of it at once. What may not be seen is `Unseen`,
+//! with EC2's answer; and so is a kind of thing of which one cannot be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_ec2::types::{self as ec2, ConnectivityType, RouteState, VpcAttributeName};
+
+use super::ec2::Ec2;
+use super::ec2_read::{filter, read_endpoint, read_subnet};
+use super::error::failure;
+use crate::environment::{AccountId, GroupId, PrefixListId, Region, SubnetId, VpcId};
+use crate::report::Failure;
+use crate::vpc::network::{
+    Acl, AclEntry, Block, Destination, NatGateway, Network, NetworkEndpoint, NetworkSubnet, Peer,
+    Permission, Ports, PrefixList, Protocol, Route, RouteTable, SecurityGroup, Seen, Target,
+};
+
+/// All pages of a call, each with at most so many results.
+macro_rules! pages {
+    ($call:expr, $name:literal, $most:literal, $items:ident) => {{
+        let call = $call.max_results($most);
+        let (mut all, mut next) = (Vec::new(), None);
+        loop {
+            match call.clone().set_next_token(next).send().await {
+                Ok(page) => {
+                    all.extend(page.$items.unwrap_or_default());
+                    next = page.next_token.filter(|token| !token.is_empty());
+                    if next.is_none() {
+                        break Ok(all);
+                    }
+                }
+                Err(e) => break Err(failure($name, "looking at the network", &e)),
+            }
+        }
+    }};
+}
+
+/// The environment's subnets and groups, wherever they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// Its subnets.
+    pub subnets: &'a [SubnetId],
+    /// Its groups.
+    pub groups: &'a BTreeSet<GroupId>,
+}
+
+impl Ec2 {
+    /// Looks at a VPC's network with the eyes of account `viewer`: a dozen calls, side by side, and
+    /// one more each for the prefix lists of one's own that are named there.
+    pub async fn network(
+        &self,
+        viewer: &AccountId,
+        vpc: &VpcId,
+        region: &Region,
+        named: Named<'_>,
+    ) -> Network {
+        let (
+            (dns_support, dns_hostnames, resolvers),
+            subnets,
+            route_tables,
+            nat_gateways,
+            acls,
+            (endpoints, elsewhere),
+            groups,
+            services_lists,
+        ) = tokio::join!(
+            async {
+                tokio::join!(
+                    self.vpc_attribute(vpc, VpcAttributeName::EnableDnsSupport),
+                    self.vpc_attribute(vpc, VpcAttributeName::EnableDnsHostnames),
+                    self.resolvers(vpc),
+                )
+            },
+            self.network_subnets(vpc, named.subnets),
+            self.route_tables(vpc),
+            self.nat_gateways(vpc),
+            self.acls(vpc),
+            async { tokio::join!(self.network_endpoints(vpc), self.sqs_elsewhere(vpc, region)) },
+            self.network_groups(vpc, named.groups),
+            self.services_lists(),
+        );
+        let mut seen = Network {
+            viewer: viewer.clone(),
+            vpc: vpc.clone(),
+            dns_support: seen(dns_support),
+            dns_hostnames: seen(dns_hostnames),
+            resolvers: seen(resolvers),
+            subnets: seen(subnets),
+            shares: Seen::unseen("AWS RAM is not asked with whom the subnets are shared"),
+            route_tables: seen(route_tables),
+            nat_gateways: seen(nat_gateways),
+            acls: seen(acls),
+            endpoints: seen(endpoints),
+            elsewhere: seen(elsewhere),
+            groups: seen(groups),
+            prefix_lists: seen(services_lists),
+        };
+        self.add_own_lists(&mut seen).await;
+        seen.hide_what_only_the_owner_sees();
+        seen
+    }
+
+    async fn vpc_attribute(&self, vpc: &VpcId, name: VpcAttributeName) -> Result<bool, Failure> {
+        let call = self.client.describe_vpc_attribute().vpc_id(vpc.as_str()).attribute(name);
+        let answer = call.send().await;
+        let answer = answer.map_err(|e| failure("DescribeVpcAttribute", LOOKING, &e))?;
+        let both = [answer.enable_dns_support, answer.enable_dns_hostnames];
+        let value = both.into_iter().flatten().next().and_then(|it| it.value);
+        value.ok_or_else(|| unreadable("VPC attribute", vpc.as_str()))
+    }
+
+    async fn resolvers(&self, vpc: &VpcId) -> Result<Vec<String>, Failure> {
+        let answer = self.client.describe_vpcs().vpc_ids(vpc.as_str()).send().await;
+        let answer = answer.map_err(|e| failure("DescribeVpcs", LOOKING, &e))?;
+        let id = answer.vpcs().first().and_then(|it| it.dhcp_options_id());
+        let id = id.ok_or_else(|| unreadable("VPC", vpc.as_str()))?;
+        // A VPC may have none: then no resolver is named (EC2 API, `AssociateDhcpOptions`).
+        if id == "default" {
+            return Ok(Vec::new());
+        }
+        let answer = self.client.describe_dhcp_options().dhcp_options_ids(id).send().await;
+        let answer = answer.map_err(|e| failure("DescribeDhcpOptions", LOOKING, &e))?;
+        let options =
+            answer.dhcp_options().first().ok_or_else(|| unreadable("DHCP options", id))?;
+        let of_resolvers = options
+            .dhcp_configurations()
+            .iter()
+            .filter(|it| it.key() == Some("domain-name-servers"));
+        let values = of_resolvers.flat_map(|it| it.values());
+        Ok(values.filter_map(|it| it.value().map(str::to_owned)).collect())
+    }
+
+    async fn network_subnets(
+        &self,
+        vpc: &VpcId,
+        named: &[SubnetId],
+    ) -> Result<Vec<NetworkSubnet>, Failure> {
+        let ids = named.iter().map(SubnetId::to_string).collect();
+        let of_vpc = self.client.describe_subnets().filters(filter("vpc-id", vpc.as_str()));
+        let of_environment = self.client.describe_subnets().filters(any_of("subnet-id", ids));
+        let (mut all, others) =
+            tokio::join!(async { pages!(of_vpc, "DescribeSubnets", 1000, subnets) }, async {
+                if named.is_empty() {
+                    return Ok(Vec::new());
+                }
+                pages!(of_environment, "DescribeSubnets", 1000, subnets)
+            },);
+        if let Ok(all) = &mut all {
+            let is_new = |it: &ec2::Subnet| {
+                !all.iter().any(|own: &ec2::Subnet| own.subnet_id() == it.subnet_id())
+            };
+            let others: Vec<ec2::Subnet> = others?.into_iter().filter(is_new).collect();
+            all.extend(others);
+        }
+        all?.iter().map(read_network_subnet).collect()
+    }
+
+    async fn route_tables(&self, vpc: &VpcId) -> Result<Vec<RouteTable>, Failure> {
+        let call = self.client.describe_route_tables().filters(filter("vpc-id", vpc.as_str()));
+        let all: Vec<ec2::RouteTable> = pages!(call, "DescribeRouteTables", 100, route_tables)?;
+        read_all("route table", &all, ec2::RouteTable::route_table_id, read_route_table)
+    }
+
+    async fn nat_gateways(&self, vpc: &VpcId) -> Result<Vec<NatGateway>, Failure> {
+        let call = self.client.describe_nat_gateways().filter(filter("vpc-id", vpc.as_str()));
+        let all: Vec<ec2::NatGateway> = pages!(call, "DescribeNatGateways", 1000, nat_gateways)?;
+        read_all("NAT gateway", &all, ec2::NatGateway::nat_gateway_id, read_nat_gateway)
+    }
+
+    async fn acls(&self, vpc: &VpcId) -> Result<Vec<Acl>, Failure> {
+        let call = self.client.describe_network_acls().filters(filter("vpc-id", vpc.as_str()));
+        let all: Vec<ec2::NetworkAcl> = pages!(call, "DescribeNetworkAcls", 1000, network_acls)?;
+        read_all("network ACL", &all, ec2::NetworkAcl::network_acl_id, read_acl)
+    }
+
+    async fn network_endpoints(&self, vpc: &VpcId) -> Result<Vec<NetworkEndpoint>, Failure> {
+        let call = self.client.describe_vpc_endpoints().filters(filter("vpc-id", vpc.as_str()));
+        let all: Vec<ec2::VpcEndpoint> = pages!(call, "DescribeVpcEndpoints", 1000, vpc_endpoints)?;
+        read_all("endpoint", &all, ec2::VpcEndpoint::vpc_endpoint_id, read_network_endpoint)
+    }
+
+    async fn sqs_elsewhere(
+        &self,
+        vpc: &VpcId,
+        region: &Region,
+    ) -> Result<Vec<NetworkEndpoint>, Failure> {
+        let by_service = any_of("service-name", region.sqs_services().into());
+        let call = self.client.describe_vpc_endpoints().filters(by_service);
+        let all: Vec<ec2::VpcEndpoint> = pages!(call, "DescribeVpcEndpoints", 1000, vpc_endpoints)?;
+        let mut all =
+            read_all("endpoint", &all, ec2::VpcEndpoint::vpc_endpoint_id, read_network_endpoint)?;
+        all.retain(|it| it.endpoint.vpc != *vpc);
+        Ok(all)
+    }
+
+    async fn network_groups(
+        &self,
+        vpc: &VpcId,
+        named: &BTreeSet<GroupId>,
+    ) -> Result<Vec<SecurityGroup>, Failure> {
+        let ids = named.iter().map(GroupId::to_string).collect();
+        let of_vpc = self.client.describe_security_groups().filters(filter("vpc-id", vpc.as_str()));
+        let of_environment =
+            self.client.describe_security_groups().filters(any_of("group-id", ids));
+        let (all, others) = tokio::join!(
+            async { pages!(of_vpc, "DescribeSecurityGroups", 1000, security_groups) },
+            async {
+                if named.is_empty() {
+                    return Ok(Vec::new());
+                }
+                pages!(of_environment, "DescribeSecurityGroups", 1000, security_groups)
+            },
+        );
+        let mut all: Vec<ec2::SecurityGroup> = all?;
+        for group in others? {
+            if !all.iter().any(|it| it.group_id() == group.group_id()) {
+                all.push(group);
+            }
+        }
+        read_all("security group", &all, ec2::SecurityGroup::group_id, read_security_group)
+    }
+
+    /// The prefix lists of AWS services that have gateway endpoints.
+    async fn services_lists(&self) -> Result<BTreeMap<PrefixListId, PrefixList>, Failure> {
+        let call = self.client.describe_prefix_lists();
+        let all: Vec<ec2::PrefixList> = pages!(call, "DescribePrefixLists", 1000, prefix_lists)?;
+        let read = |list: &ec2::PrefixList| {
+            let id = PrefixListId::parse(list.prefix_list_id()?).ok()?;
+            let name = list.prefix_list_name().unwrap_or_default().to_owned();
+            Some((id, PrefixList { name, blocks: blocks(list.cidrs().iter().map(Some))? }))
+        };
+        let all = read_all("prefix list", &all, ec2::PrefixList::prefix_list_id, read)?;
+        Ok(all.into_iter().collect())
+    }
+
+    /// Adds the prefix lists that rules of security groups name. One that may not be seen is left
+    /// out, so that whoever needs it does not see it.
+    async fn add_own_lists(&self, seen: &mut Network) {
+        let Ok(groups) = seen.groups.get() else { return };
+        let Ok(known) = seen.prefix_lists.get() else { return };
+        let rules = groups.iter().flat_map(|it| it.inbound.iter().chain(&it.outbound));
+        let named: BTreeSet<PrefixListId> = rules
+            .filter_map(|rule| match &rule.peer {
+                Peer::List(id) if !known.contains_key(id) => Some(id.clone()),
+                _ => None,
+            })
+            .collect();
+        let all = futures_util::future::join_all(named.into_iter().map(async |id| {
+            let call = self.client.get_managed_prefix_list_entries().prefix_list_id(id.as_str());
+            let entries: Result<Vec<ec2::PrefixListEntry>, Failure> =
+                pages!(call, "GetManagedPrefixListEntries", 100, entries);
+            let blocks = blocks(entries.ok()?.iter().map(ec2::PrefixListEntry::cidr))?;
+            Some((id, PrefixList { name: String::new(), blocks }))
+        }));
+        let all: Vec<_> = all.await.into_iter().flatten().collect();
+        let mut lists = known.clone();
+        lists.extend(all);
+        seen.prefix_lists = Seen::known(lists);
+    }
+}
+
+const LOOKING: &str = "looking at the network";
+
+fn seen<T>(answer: Result<T, Failure>) -> Seen<T> {
+    match answer {
+        Ok(value) => Seen::known(value),
+        // What helps the function's role does not help whoever looks here.
+        Err(failure) => Seen::unseen(Failure { remedy: None, ..failure }.to_string()),
+    }
+}
+
+fn unreadable(kind: &str, id: &str) -> Failure {
+    Failure::new(LOOKING, format!("EC2's answer about {kind} {id} cannot be read"), "try again")
+}
+
+/// All of a kind, or why not: without one of them, checks would take for absent what is there.
+fn read_all<T, R>(
+    kind: &str,
+    all: &[T],
+    id: impl Fn(&T) -> Option<&str>,
+    read: impl Fn(&T) -> Option<R>,
+) -> Result<Vec<R>, Failure> {
+    let read = |it| read(it).ok_or_else(|| unreadable(kind, id(it).unwrap_or_default()));
+    all.iter().map(read).collect()
+}
+
+fn any_of(name: &str, values: Vec<String>) -> ec2::Filter {
+    ec2::Filter::builder().name(name).set_values(Some(values)).build()
+}
+
+/// Blocks, unless one cannot be read.
+fn blocks<T: AsRef<str>>(texts: impl Iterator<Item = Option<T>>) -> Option<Vec<Block>> {
+    texts.map(|text| Block::parse(text?.as_ref()).ok()).collect()
+}
+
+fn subnet_ids<'a>(ids: impl Iterator<Item = Option<&'a str>>) -> Option<BTreeSet<SubnetId>> {
+    ids.flatten().map(|id| SubnetId::parse(id).ok()).collect()
+}
+
+fn read_network_subnet(subnet: &ec2::Subnet) -> Result<NetworkSubnet, Failure> {
+    let ipv6 = subnet.ipv6_cidr_block_association_set().iter();
+    let is_there = |it: &&ec2::SubnetIpv6CidrBlockAssociation| {
+        let state = it.ipv6_cidr_block_state().and_then(|it| it.state());
+        state.is_none_or(|it| matches!(it.as_str(), "associated" | "associating"))
+    };
+    let ipv6 = ipv6.filter(is_there).filter_map(|it| it.ipv6_cidr_block());
+    let blocks = blocks(subnet.cidr_block().into_iter().chain(ipv6).map(Some));
+    let id = subnet.subnet_id().unwrap_or_default();
+    let free = u32::try_from(subnet.available_ip_address_count().unwrap_or_default());
+    Ok(NetworkSubnet {
+        subnet: read_subnet(subnet, LOOKING)?,
+        zone_id: subnet.availability_zone_id().unwrap_or_default().to_owned(),
+        free: free.unwrap_or_default(),
+        blocks: blocks.ok_or_else(|| unreadable("subnet", id))?,
+    })
+}
+
+fn read_route_table(table: &ec2::RouteTable) -> Option<RouteTable> {
+    let associations = table.associations();
+    Some(RouteTable {
+        id: table.route_table_id()?.to_owned(),
+        is_main: associations.iter().any(|it| it.main() == Some(true)),
+        subnets: subnet_ids(associations.iter().map(|it| it.subnet_id()))?,
+        routes: table.routes().iter().map(read_route).collect::<Option<_>>()?,
+    })
+}
+
+fn read_route(route: &ec2::Route) -> Option<Route> {
+    let block = route.destination_cidr_block().or(route.destination_ipv6_cidr_block());
+    let to = match block {
+        Some(block) => Destination::Block(Block::parse(block).ok()?),
+        None => Destination::List(PrefixListId::parse(route.destination_prefix_list_id()?).ok()?),
+    };
+    // Of an instance its interface is named, too.
+    let targets = [
+        route.gateway_id(),
+        route.nat_gateway_id(),
+        route.egress_only_internet_gateway_id(),
+        route.transit_gateway_id(),
+        route.vpc_peering_connection_id(),
+        route.local_gateway_id(),
+        route.carrier_gateway_id(),
+        route.core_network_arn(),
+        route.odb_network_arn(),
+        route.instance_id(),
+        route.network_interface_id(),
+    ];
+    let target = targets.into_iter().flatten().find(|it| !it.is_empty());
+    Some(Route {
+        to,
+        target: Target::parse(target.unwrap_or("a target that EC2 does not name")),
+        is_active: route.state().is_none_or(|it| *it == RouteState::Active),
+        is_propagated: route.origin().is_some_and(|it| it.as_str() == "EnableVgwRoutePropagation"),
+    })
+}
+
+fn read_nat_gateway(nat: &ec2::NatGateway) -> Option<NatGateway> {
+    let subnet = nat.subnet_id().filter(|id| !id.is_empty());
+    Some(NatGateway {
+        id: nat.nat_gateway_id()?.to_owned(),
+        state: nat.state()?.as_str().to_owned(),
+        subnet: subnet.map(SubnetId::parse).transpose().ok()?,
+        is_public: nat.connectivity_type() != Some(&ConnectivityType::Private),
+    })
+}
+
+fn read_acl(acl: &ec2::NetworkAcl) -> Option<Acl> {
+    Some(Acl {
+        id: acl.network_acl_id()?.to_owned(),
+        subnets: subnet_ids(acl.associations().iter().map(|it| it.subnet_id()))?,
+        entries: acl.entries().iter().map(read_acl_entry).collect::<Option<_>>()?,
+    })
+}
+
+fn read_acl_entry(entry: &ec2::NetworkAclEntry) -> Option<AclEntry> {
+    let ports = entry.port_range().map(|it| ports(it.from(), it.to()));
+    Some(AclEntry {
+        number: entry.rule_number()?,
+        is_egress: entry.egress()?,
+        protocol: Protocol::parse(entry.protocol()?)?,
+        block: Block::parse(entry.cidr_block().or(entry.ipv6_cidr_block())?).ok()?,
+        ports: ports.unwrap_or(Some(None))?,
+        allows: *entry.rule_action()? == ec2::RuleAction::Allow,
+    })
+}
+
+/// The ports of a rule: all if none are named, or -1; none at all if they cannot be read.
+#[allow(clippy::option_option)]
+fn ports(from: Option<i32>, to: Option<i32>) -> Option<Option<Ports>> {
+    match (from, to) {
+        (None | Some(-1), None | Some(-1)) => Some(None),
+        (Some(from), Some(to)) => {
+            let (first, last) = (u16::try_from(from).ok()?, u16::try_from(to).ok()?);
+            Some(Some(Ports { first, last }))
+        }
+        _ => None,
+    }
+}
+
+fn read_network_endpoint(endpoint: &ec2::VpcEndpoint) -> Option<NetworkEndpoint> {
+    Some(NetworkEndpoint {
+        endpoint: read_endpoint(endpoint)?,
+        is_gateway: endpoint.vpc_endpoint_type() == Some(&ec2::VpcEndpointType::Gateway),
+        private_dns: endpoint.private_dns_enabled() == Some(true),
+        address_type: endpoint.ip_address_type().map(|it| it.as_str().to_owned()),
+        route_tables: endpoint.route_table_ids().iter().cloned().collect(),
+    })
+}
+
+fn read_security_group(group: &ec2::SecurityGroup) -> Option<SecurityGroup> {
+    let all = |rules: &[ec2::IpPermission]| {
+        rules.iter().map(read_rules).collect::<Option<Vec<_>>>().map(|all| all.concat())
+    };
+    Some(SecurityGroup {
+        id: GroupId::parse(group.group_id()?).ok()?,
+        vpc: VpcId::parse(group.vpc_id()?).ok()?,
+        owner: AccountId::parse(group.owner_id()?).ok()?,
+        inbound: all(group.ip_permissions())?,
+        outbound: all(group.ip_permissions_egress())?,
+    })
+}
+
+fn read_rules(rule: &ec2::IpPermission) -> Option<Vec<Permission>> {
+    let protocol = Protocol::parse(rule.ip_protocol()?)?;
+    // Of ICMP they are types and codes.
+    let ports = if protocol == Protocol::Number(6) || protocol == Protocol::Number(17) {
+        ports(rule.from_port(), rule.to_port())?
+    } else {
+        None
+    };
+    let mut peers = Vec::new();
+    for range in rule.ip_ranges() {
+        peers.push(Peer::Block(Block::parse(range.cidr_ip()?).ok()?));
+    }
+    for range in rule.ipv6_ranges() {
+        peers.push(Peer::Block(Block::parse(range.cidr_ipv6()?).ok()?));
+    }
+    for list in rule.prefix_list_ids() {
+        peers.push(Peer::List(PrefixListId::parse(list.prefix_list_id()?).ok()?));
+    }
+    for pair in rule.user_id_group_pairs() {
+        let account = pair.user_id().filter(|it| !it.is_empty());
+        let account = account.map(AccountId::parse).transpose().ok()?;
+        peers.push(Peer::Group(account, GroupId::parse(pair.group_id()?).ok()?));
+    }
+    Some(peers.into_iter().map(|peer| Permission { protocol, ports, peer }).collect())
+}
