@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use mwaa_vpc_endpoints::aws::Ec2;
-use mwaa_vpc_endpoints::aws::ec2_network::Named;
+use mwaa_vpc_endpoints::aws::ec2_network::{Named, PERMISSIONS};
 use mwaa_vpc_endpoints::doctor::{Check, Network, Subject, Verdict, examine};
 use mwaa_vpc_endpoints::environment::{AccountId, GroupId, Region, SubnetId, VpcId};
 
@@ -293,23 +293,14 @@ async fn what_only_the_owner_sees_is_not_absent_for_a_participant() {
 }
 
 #[tokio::test]
-async fn a_vpc_is_looked_at_in_calls_that_only_read() {
+async fn the_permissions_are_those_of_the_calls_that_are_made() {
     let canned = healthy();
     canned.network().await;
     let calls = canned.calls.lock().unwrap();
-    let actions: BTreeSet<&str> = calls.iter().map(|it| it["Action"].as_str()).collect();
-    let expected = BTreeSet::from([
-        "DescribeDhcpOptions",
-        "DescribeNatGateways",
-        "DescribeNetworkAcls",
-        "DescribePrefixLists",
-        "DescribeRouteTables",
-        "DescribeSecurityGroups",
-        "DescribeSubnets",
-        "DescribeVpcAttribute",
-        "DescribeVpcEndpoints",
-        "DescribeVpcs",
-        "GetManagedPrefixListEntries",
-    ]);
-    assert_eq!(actions, expected);
+    let seen: BTreeSet<String> = calls.iter().map(|it| format!("ec2:{}", it["Action"])).collect();
+    assert_eq!(seen, PERMISSIONS.map(str::to_owned).into());
+    let told = include_str!("../docs/doctor.md");
+    for permission in PERMISSIONS {
+        assert!(told.contains(&format!("\n{permission}\n")), "{permission} is not told");
+    }
 }

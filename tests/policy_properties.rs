@@ -11,7 +11,8 @@ use std::fmt::Debug;
 
 use mwaa_vpc_endpoints::environment::{AccountId, EndpointId, QueueArn, VpcId};
 use mwaa_vpc_endpoints::sqs_policy::{
-    self, Admission, Block, Certainty, Facts, MAX_POLICY_CHARACTERS, Problem, QUEUE_ACTIONS, SID,
+    self, ANY_NAME, Admission, Block, Certainty, Facts, MAX_POLICY_CHARACTERS, Problem,
+    QUEUE_ACTIONS, SID, Wish, Word, judge,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -1785,6 +1786,59 @@ fn a_deny_that_applies_is_reported_and_only_one_that_can() {
     tally.each_came_up([12, 4, 4, 12]);
 }
 
+/// A word on a request is so of every request that it may be: of one by the environment's role or by
+/// whomever, for this queue or for any that the example stands for.
+#[test]
+fn a_word_on_a_request_holds_for_every_request_that_it_may_be() {
+    let example = format!("arn:aws:sqs:us-east-1::airflow-celery-{ANY_NAME}");
+    let tally = Tally::default();
+    let policies = prop_oneof![case(), denying_case()];
+    let request = (select(&QUEUES), select(&SIX), any::<bool>(), any::<bool>());
+    check(900, (policies, request), |(case, (arn, action, is_role, is_exact))| {
+        let own = account(ACCOUNTS[0]);
+        let is_such = |it: &str| it.contains(":us-east-1:") && it.contains(":airflow-celery-");
+        let resource = if is_exact { arn } else { &example };
+        let wish = Wish { action, resource, is_exact, account: is_role.then_some(&own) };
+        let word = judge(Some(&case.written), &wish, &facts(case.organization));
+        tally.next();
+        let resources: Vec<&str> = match is_exact {
+            true => vec![arn],
+            false => QUEUES.into_iter().filter(|it| is_such(it)).collect(),
+        };
+        let mut callers = callers_of(ACCOUNTS[0]);
+        if is_role {
+            callers.retain(|caller| may(case.organization, caller));
+        } else {
+            callers.extend(ACCOUNTS.into_iter().skip(1).flat_map(callers_of));
+        }
+        for (resource, caller) in
+            resources.iter().flat_map(|it| callers.iter().map(move |c| (it, c)))
+        {
+            let request = Request {
+                caller: caller.clone(),
+                action: action.to_owned(),
+                resource: resource.to_string(),
+            };
+            for world in WORLDS {
+                let is_allowed = iam::decide(&case.policy, &request, world) == Decision::Allowed;
+                match word {
+                    Word::Allowed => prop_assert!(is_allowed, "{:?} {:?}", request, world),
+                    Word::Refused(_) => prop_assert!(!is_allowed, "{:?} {:?}", request, world),
+                    Word::Unclear(_) => {}
+                }
+            }
+        }
+        tally.saw(match (word, is_exact) {
+            (Word::Allowed, _) => 0,
+            (Word::Refused(_), true) => 1,
+            (Word::Refused(_), false) => 2,
+            (Word::Unclear(_), _) => 3,
+        });
+        Ok(())
+    });
+    tally.each_came_up([20, 20, 40, 4]);
+}
+
 /// What is known of a request decides exactly as far as IAM's rules say so of every such request.
 #[test]
 fn a_condition_holds_or_does_not_only_if_it_does_so_for_every_request() {
@@ -2055,6 +2109,69 @@ fn the_six_actions_are_those_of_the_execution_role() {
     assert_eq!(QUEUE_ACTIONS, SIX);
     assert_eq!(MAX_POLICY_CHARACTERS, 20_480);
     assert_eq!(SID, "MwaaCeleryQueues");
+}
+
+#[test]
+fn requests_to_other_services_are_judged_too() {
+    let key = format!("arn:aws:kms:us-east-1::key/{ANY_NAME}");
+    let layer = format!("arn:aws:s3:::prod-us-east-1-starport-layer-bucket/{ANY_NAME}");
+    let (key, layer) = (key.as_str(), layer.as_str());
+    let own = account(ACCOUNTS[0]);
+    let role = Some(&own);
+    let all = |action: &str, resource: &str| json!({"Effect": "Allow", "Principal": "*", "Action": action, "Resource": resource});
+    let of_account = json!({"StringEquals": {"aws:PrincipalAccount": ACCOUNTS[0]}});
+    let own_only = changed(all("*", "*"), json!({"Condition": of_account}));
+    let in_vpc = json!({"StringEquals": {"aws:SourceVpc": "vpc-1"}});
+    let from_here = changed(all("*", "*"), json!({"Condition": in_vpc}));
+    let (allowed, refused, unclear) = ("allowed", "refused", "unclear");
+    for (statement, action, resource, is_exact, account, expected) in [
+        (all("kms:*", "*"), "kms:Decrypt", key, false, role, allowed),
+        (all("KMS:decrypt", "*"), "kms:Decrypt", key, false, role, allowed),
+        (
+            all("kms:*", "arn:aws:kms:us-east-1:111111111111:key/1"),
+            "kms:Decrypt",
+            key,
+            false,
+            role,
+            unclear,
+        ),
+        (all("sqs:*", "*"), "kms:Decrypt", key, false, role, refused),
+        (
+            all("cloudwatch:PutMetricData", "*"),
+            "cloudwatch:PutMetricData",
+            "*",
+            true,
+            role,
+            allowed,
+        ),
+        (from_here.clone(), "cloudwatch:PutMetricData", "*", true, role, allowed),
+        (from_here, "s3:GetObject", layer, true, None, allowed),
+        (own_only.clone(), "kms:Decrypt", key, false, role, allowed),
+        (own_only, "s3:GetObject", layer, true, None, unclear),
+        (
+            all("s3:GetObject", "arn:aws:s3:::prod-*-starport-layer-bucket/*"),
+            "s3:GetObject",
+            layer,
+            true,
+            None,
+            allowed,
+        ),
+        (all("s3:GetObject", "arn:aws:s3:::dags/*"), "s3:GetObject", layer, true, None, refused),
+    ] {
+        let policy = json!({"Statement": [statement]}).to_string();
+        let wish = Wish { action, resource, is_exact, account };
+        let word = match judge(Some(&policy), &wish, &facts(None)) {
+            Word::Allowed => allowed,
+            Word::Refused(_) => refused,
+            Word::Unclear(_) => unclear,
+        };
+        assert_eq!(word, expected, "{action} on {resource}: {policy}");
+    }
+    let wish = Wish { action: "kms:Decrypt", resource: key, is_exact: false, account: role };
+    assert_eq!(judge(None, &wish, &facts(None)), Word::Allowed);
+    assert!(matches!(judge(Some("{oops"), &wish, &facts(None)), Word::Unclear(_)));
+    let denied = json!({"Statement": [all("*", "*"), {"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*"}]});
+    assert!(matches!(judge(Some(&denied.to_string()), &wish, &facts(None)), Word::Refused(_)));
 }
 
 #[test]

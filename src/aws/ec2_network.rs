@@ -35,6 +35,21 @@ macro_rules! pages {
     }};
 }
 
+/// The permissions that [`Ec2::network`] needs to see all.
+pub const PERMISSIONS: [&str; 11] = [
+    "ec2:DescribeDhcpOptions",
+    "ec2:DescribeNatGateways",
+    "ec2:DescribeNetworkAcls",
+    "ec2:DescribePrefixLists",
+    "ec2:DescribeRouteTables",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcAttribute",
+    "ec2:DescribeVpcEndpoints",
+    "ec2:DescribeVpcs",
+    "ec2:GetManagedPrefixListEntries",
+];
+
 /// The environment's subnets and groups, wherever they are.
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'a> {

@@ -57,7 +57,7 @@ pub(super) const CHECKS: [Entry; 11] = [
     },
     Entry {
         id: "ours.address-type",
-        title: "The environment's endpoints have the addresses that it asks",
+        title: "The environment's endpoints have the right address type",
         source: "https://docs.aws.amazon.com/mwaa/latest/userguide/networking-about.html",
         look: address_type,
     },

@@ -6,7 +6,7 @@ use super::{
     Addresses, Answer, Case, Destination, Entry, NetworkEndpoint, RouteTable, State, Target,
     Unseen, Verdict, fail, found, listed, pass, unknown,
 };
-use crate::sqs_policy::Wish;
+use crate::sqs_policy::{ANY_NAME, Wish};
 
 const GATEWAY: &str = "https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-s3.html";
 
@@ -111,11 +111,10 @@ fn policy(case: &Case<'_>) -> Answer {
     let partition = region.partition();
     // ECR hands out addresses in its own bucket, signed by itself, so that it is not the environment's
     // role that asks there.
-    let layers = format!("arn:{partition}:s3:::prod-{region}-starport-layer-bucket/example");
-    // An example where the bucket is not known.
+    let layers = format!("arn:{partition}:s3:::prod-{region}-starport-layer-bucket/{ANY_NAME}");
     let bucket = case.of.bucket.as_deref();
-    let dags = format!("arn:{partition}:s3:::{}", bucket.unwrap_or("example"));
-    let objects = format!("{dags}/example");
+    let dags = format!("arn:{partition}:s3:::{}", bucket.unwrap_or(ANY_NAME));
+    let objects = format!("{dags}/{ANY_NAME}");
     let wish = |action, resource, is_exact, account| Wish { action, resource, is_exact, account };
     let wishes = [
         wish("s3:GetObject", &layers, true, None),

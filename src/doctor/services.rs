@@ -8,7 +8,7 @@ use super::{
     pass, some_of, unknown, warn,
 };
 use crate::environment::{AccountId, Region};
-use crate::sqs_policy::{Facts, QUEUE_ACTIONS, Wish, Word, judge};
+use crate::sqs_policy::{ANY_NAME, Facts, QUEUE_ACTIONS, Wish, Word, judge};
 
 const NEEDED: &str = "https://docs.aws.amazon.com/mwaa/latest/userguide/vpc-vpe-create-access.html";
 const ACCESS: &str =
@@ -63,8 +63,8 @@ struct Service {
 }
 
 const AIRFLOW: &[(&str, &str)] =
-    &[("airflow:PublishMetrics", "arn:{partition}:airflow:{region}::environment/example")];
-const ECR: &str = "arn:{partition}:ecr:{region}::repository/example";
+    &[("airflow:PublishMetrics", "arn:{partition}:airflow:{region}::environment/{any}")];
+const ECR: &str = "arn:{partition}:ecr:{region}::repository/{any}";
 
 /// What a network without internet access needs (MWAA user guide, "Creating the required VPC service
 /// endpoints in an Amazon VPC with private routing"), and what the execution role does there (same
@@ -100,9 +100,8 @@ const SERVICES: [Service; 9] = [
     Service { name: "airflow.env", is_by_role: true, wishes: AIRFLOW },
     Service { name: "airflow.ops", is_by_role: true, wishes: AIRFLOW },
 ];
-const LOGS: &str =
-    "arn:{partition}:logs:{region}::log-group:airflow-example-Task:log-stream:example";
-const KEY: &str = "arn:{partition}:kms:{region}::key/example";
+const LOGS: &str = "arn:{partition}:logs:{region}::log-group:airflow-{any}-Task:log-stream:{any}";
+const KEY: &str = "arn:{partition}:kms:{region}::key/{any}";
 
 /// The services that exist in a Region's partition: airflow.ops only in `aws` (MWAA user guide, same
 /// page as above, in its editions).
@@ -311,10 +310,11 @@ pub(super) fn worst(
 fn wishes(case: &Case<'_>, service: &Service) -> Vec<(String, String)> {
     let region = &case.of.region;
     let filled = |arn: &str| {
-        arn.replace("{partition}", region.partition()).replace("{region}", region.as_str())
+        let arn = arn.replace("{partition}", region.partition());
+        arn.replace("{region}", region.as_str()).replace("{any}", ANY_NAME)
     };
     if service.name == "sqs" {
-        let queue = filled("arn:{partition}:sqs:{region}::airflow-celery-example");
+        let queue = filled("arn:{partition}:sqs:{region}::airflow-celery-{any}");
         return QUEUE_ACTIONS.iter().map(|it| (it.to_string(), queue.clone())).collect();
     }
     service.wishes.iter().map(|(action, arn)| (action.to_string(), filled(arn))).collect()
@@ -381,4 +381,24 @@ fn zones(case: &Case<'_>) -> Answer {
         some_of(elsewhere),
         "they are reached all the same, through another zone: that costs money, and fails with that zone",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_those_of_the_partition_under_the_names_that_they_have_there() {
+        let china = Region::parse("cn-north-1").unwrap();
+        let names: Vec<&str> = services(&china).map(|it| it.name).collect();
+        assert!(names.len() == 8 && !names.contains(&"airflow.ops"), "{names:?}");
+        let sqs = services(&china).next().unwrap();
+        assert!(sqs.is_called("cn.com.amazonaws.cn-north-1.sqs", &china));
+        assert!(sqs.is_called("com.amazonaws.cn-north-1.sqs", &china));
+        let here = Region::parse("us-east-1").unwrap();
+        assert_eq!(services(&here).count(), 9);
+        assert!(!sqs.is_called("cn.com.amazonaws.us-east-1.sqs", &here));
+        // Its private name is another, which MWAA's workers do not use.
+        assert!(!sqs.is_called("com.amazonaws.us-east-1.sqs-fips", &here));
+    }
 }

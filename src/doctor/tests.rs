@@ -672,3 +672,12 @@ fn each_check_is_seen_to_pass_to_fail_and_not_to_know() {
     let ids: Vec<&str> = CATALOGUE.iter().flat_map(|(_, all)| all.iter().map(|it| it.id)).collect();
     assert_eq!(ids.len(), ids.iter().collect::<BTreeSet<_>>().len(), "ids are unique");
 }
+
+#[test]
+fn the_page_tells_all_checks() {
+    let page = include_str!("../../docs/doctor.md");
+    let told: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let all = CATALOGUE.iter().flat_map(|(_, entries)| entries.iter());
+    let expected: Vec<String> = all.map(|it| format!("| `{}` | {} |", it.id, it.title)).collect();
+    assert_eq!(told, expected);
+}

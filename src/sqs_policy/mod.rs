@@ -251,6 +251,10 @@ pub fn blocks(
         .collect()
 }
 
+/// A name that nobody knows: of all patterns only a `*` matches it, which then matches the real one, too.
+pub const ANY_NAME: &str =
+    "\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}";
+
 /// A request through an endpoint, to SQS or another service.
 #[derive(Clone, Copy, Debug)]
 pub struct Wish<'a> {
@@ -258,7 +262,8 @@ pub struct Wish<'a> {
     pub action: &'a str,
     /// The ARN of what is asked for, or `*` where the action knows no resource.
     pub resource: &'a str,
-    /// Whether it is that very resource. If not, the ARN is an example: nobody knows the real one.
+    /// Whether it is that very resource. If not, the ARN is an example, with [`ANY_NAME`] in place of what
+    /// is not known.
     pub is_exact: bool,
     /// The account of the environment whose role asks; none if somebody else may.
     pub account: Option<&'a AccountId>,
