@@ -129,12 +129,21 @@ struct Holes {
     is_all: bool,
     /// The ACLs that were looked at.
     acls: BTreeSet<String>,
+    /// Why not all was looked at.
+    unseen: Option<Unseen>,
 }
 
-fn holes(case: &Case<'_>, legs: Vec<Leg<'_>>) -> Result<Holes, Unseen> {
+/// What ACLs stop of some legs, as far as they were seen.
+fn holes(case: &Case<'_>, legs: Vec<Leg<'_>>) -> Holes {
     let mut holes = Holes::default();
     for leg in legs {
-        let acl = acl_of(case, leg.subnet)?;
+        let acl = match acl_of(case, leg.subnet) {
+            Ok(acl) => acl,
+            Err(why) => {
+                holes.unseen = Some(why);
+                continue;
+            }
+        };
         holes.acls.insert(acl.id.clone());
         for (packets, number) in stopped(acl, leg.is_egress, leg.needed) {
             let (way, end) = if leg.is_egress { ("out of", "to") } else { ("into", "from") };
@@ -148,14 +157,17 @@ fn holes(case: &Case<'_>, legs: Vec<Leg<'_>>) -> Result<Holes, Unseen> {
             if leg.is_beside { &mut holes.perhaps } else { &mut holes.needed }.insert(hole);
         }
     }
-    Ok(holes)
+    holes
 }
 
 fn told(holes: Holes) -> Answer {
-    let Holes { needed, perhaps, acls, .. } = holes;
+    let Holes { needed, perhaps, acls, unseen, .. } = holes;
     let remedy = "allow it with a rule of a lower number; ACLs keep no state, so that answers need rules of their own";
     if !needed.is_empty() {
         return fail(some_of(needed), remedy);
+    }
+    if let Some(why) = unseen {
+        return Err(why);
     }
     if !perhaps.is_empty() {
         return warn(format!("only if the environment speaks IPv6: {}", some_of(perhaps)), remedy);
@@ -198,51 +210,69 @@ fn legs<'a>(
     legs
 }
 
-/// The subnets of the endpoints that the environment uses at a port, and its own: endpoints that are
-/// still to be made come there.
-fn servers<'a>(
-    case: &Case<'a>,
-    uses: impl Fn(&super::NetworkEndpoint) -> bool,
-) -> Result<Vec<&'a NetworkSubnet>, Unseen> {
-    let mut ids: BTreeSet<&SubnetId> = case.of.subnets.iter().collect();
-    for endpoint in case.endpoints()?.filter(|it| uses(it)) {
-        ids.extend(&endpoint.endpoint.subnets);
+/// Where what the environment asks is: the subnets of endpoints that it uses, as far as they were seen,
+/// and its own, in which endpoints that are still to be made will be.
+struct Servers<'a> {
+    subnets: Vec<&'a NetworkSubnet>,
+    unseen: Option<Unseen>,
+}
+
+impl<'a> Servers<'a> {
+    fn of(case: &Case<'a>, uses: impl Fn(&super::NetworkEndpoint) -> bool) -> Result<Self, Unseen> {
+        let mut servers = Self { subnets: case.subnets()?, unseen: None };
+        let mut ids: BTreeSet<&SubnetId> = BTreeSet::new();
+        match case.endpoints() {
+            Ok(all) => all.filter(|it| uses(it)).for_each(|it| ids.extend(&it.endpoint.subnets)),
+            Err(why) => servers.unseen = Some(why),
+        }
+        for id in ids.into_iter().filter(|id| !case.of.subnets.contains(id)) {
+            match case.subnet(id) {
+                Ok(subnet) => servers.subnets.push(subnet),
+                Err(why) => servers.unseen = Some(why),
+            }
+        }
+        Ok(servers)
     }
-    ids.into_iter().map(|id| case.subnet(id)).collect()
+
+    fn of_database(case: &Case<'a>) -> Result<Self, Unseen> {
+        Self::of(case, |it| super::ours::leads_to(case, it, Role::Database))
+    }
+
+    fn of_https(case: &Case<'a>) -> Result<Self, Unseen> {
+        Self::of(case, |it| {
+            super::ours::leads_to(case, it, Role::Webserver)
+                || it.private_dns && super::services::is_needed(case, &it.endpoint.service)
+        })
+    }
 }
 
-fn database_servers<'a>(case: &Case<'a>) -> Result<Vec<&'a NetworkSubnet>, Unseen> {
-    servers(case, |it| super::ours::leads_to(case, it, Role::Database))
-}
-
-fn https_servers<'a>(case: &Case<'a>) -> Result<Vec<&'a NetworkSubnet>, Unseen> {
-    servers(case, |it| {
-        super::ours::leads_to(case, it, Role::Webserver)
-            || it.private_dns && super::services::is_needed(case, &it.endpoint.service)
-    })
+/// What ACLs stop between the environment's subnets and `servers`.
+fn between(case: &Case<'_>, servers: Servers<'_>, ports: &[Ports], is_answer: bool) -> Answer {
+    let clients = case.subnets()?;
+    let all = ports.iter().flat_map(|ports| legs(&clients, &servers.subnets, *ports, is_answer));
+    let mut holes = holes(case, all.collect());
+    holes.unseen = holes.unseen.or(servers.unseen);
+    told(holes)
 }
 
 fn database(case: &Case<'_>) -> Answer {
-    let port = Ports::one(port(Role::Database));
-    let legs = legs(&case.subnets()?, &database_servers(case)?, port, false);
-    told(holes(case, legs)?)
+    let ports = [Ports::one(port(Role::Database))];
+    between(case, Servers::of_database(case)?, &ports, false)
 }
 
 fn https(case: &Case<'_>) -> Answer {
-    let port = Ports::one(port(Role::Webserver));
-    let legs = legs(&case.subnets()?, &https_servers(case)?, port, false);
-    told(holes(case, legs)?)
+    let ports = [Ports::one(port(Role::Webserver))];
+    between(case, Servers::of_https(case)?, &ports, false)
 }
 
 fn answers(case: &Case<'_>) -> Answer {
-    let clients = case.subnets()?;
-    let mut servers = database_servers(case)?;
-    servers.extend(https_servers(case)?);
+    let mut servers = Servers::of_database(case)?;
+    let others = Servers::of_https(case)?;
+    servers.subnets.extend(others.subnets);
+    servers.unseen = servers.unseen.or(others.unseen);
     // Where requests to the database are stopped, acls.database says so.
-    let database = Ports::one(port(Role::Database));
-    let ports = EPHEMERAL.without(&database).into_iter();
-    let legs = ports.flat_map(|ports| legs(&clients, &servers, ports, true)).collect();
-    told(holes(case, legs)?)
+    let ports = EPHEMERAL.without(&Ports::one(port(Role::Database)));
+    between(case, servers, &ports, true)
 }
 
 /// Requests from a subnet to 443 of `addresses`, and their answers.
@@ -274,7 +304,7 @@ fn s3(case: &Case<'_>) -> Answer {
     if legs.is_empty() {
         return Ok(None);
     }
-    told(holes(case, legs)?)
+    told(holes(case, legs))
 }
 
 fn out(case: &Case<'_>) -> Answer {
@@ -301,7 +331,7 @@ fn out(case: &Case<'_>) -> Answer {
             }
         }
     }
-    let holes = holes(case, legs)?;
+    let holes = holes(case, legs);
     // Of the internet not all may be needed.
     if holes.is_all || holes.needed.is_empty() {
         return told(holes);
@@ -335,6 +365,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// The naive one takes one packet at a time through the entries in their order.
         #[test]
         fn a_packet_is_stopped_if_and_only_if_the_first_entry_that_fits_it_says_so(

@@ -385,6 +385,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// The naive one asks for one packet at a time which routes match, and takes the longest.
         #[test]
         fn each_packet_takes_the_route_of_the_longest_prefix(

@@ -405,6 +405,15 @@ const FAULTS: &[Fault] = faults![
         => "acls.database" Fail;
     closed, "an ACL stops 5432 from one address", |n, _| entries(n, 0).push(deny(90, true, (5000, 6000), "10.0.1.7/32"))
         => "acls.database" Fail, "acls.answers" Fail;
+    closed, "an ACL stops 5432, and the other is not seen", |n, _| {
+        entries(n, 1).push(deny(90, false, (5432, 5432), "10.0.0.0/24"));
+        n.acls.get_mut().remove(0);
+    } => "acls.database" Fail, "acls.https" Unknown, "acls.answers" Unknown, "acls.s3" Unknown;
+    closed, "an ACL stops 443 at an endpoint in another subnet", |n, _| {
+        n.subnets.get_mut().push(subnet("c", 3, "10.0.2.0/24"));
+        n.acls.get_mut().push(Acl { entries: Vec::new(), ..tight("acl-c", "c") });
+        found_endpoint(n, "kms").endpoint.subnets.insert(subnet_id("c"));
+    } => "acls.https" Fail, "acls.answers" Fail;
     closed, "an ACL stops 443", |n, _| entries(n, 0).push(deny(90, true, (443, 443), "10.0.1.0/24")) => "acls.https" Fail;
     closed, "an ACL stops a part of the answers", |n, _| {
         entries(n, 0).retain(|it| !(it.is_egress && it.number == 120));
