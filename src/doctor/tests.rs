@@ -682,6 +682,37 @@ fn each_check_is_seen_to_pass_to_fail_and_not_to_know() {
     assert_eq!(ids.len(), ids.iter().collect::<BTreeSet<_>>().len(), "ids are unique");
 }
 
+/// The same network with IPv6 alone: DNS64 and an egress-only gateway are its way out.
+fn ipv6_only() -> (Network, Subject) {
+    let (mut seen, of) = open();
+    for (at, text) in [(0, "2001:db8:0:1::/64"), (1, "2001:db8:0:2::/64")] {
+        let subnet = &mut seen.subnets.get_mut()[at];
+        (subnet.blocks, subnet.subnet.ipv6_only, subnet.free) = (vec![block(text)], true, 0);
+        let all = [false, true].map(|is_egress| entry(100, is_egress, None, "::/0"));
+        *entries(&mut seen, at) = all.into();
+        *routes(&mut seen, at) = vec![route("2001:db8::/56", "local"), route("::/0", "eigw-1")];
+    }
+    seen.groups.get_mut()[0].outbound = vec![permission(None, cidr("::/0"))];
+    (seen, of)
+}
+
+#[test]
+fn what_speaks_ipv6_alone_is_judged_by_its_ipv6() {
+    assert_eq!(not_right(&examined(ipv6_only, &[])), BTreeMap::new());
+    let faults: [(Change, &str); 3] = [
+        (|n, _| entries(n, 0).push(deny(90, true, (443, 443), "2001:db8:0:2::/64")), "acls.https"),
+        (|n, _| drop(routes(n, 0).pop()), "services.present"),
+        (
+            |n, _| n.groups.get_mut()[0].inbound = vec![permission(None, cidr("0.0.0.0/0"))],
+            "groups.self",
+        ),
+    ];
+    for (change, id) in faults {
+        let told = not_right(&examined(ipv6_only, &[change]));
+        assert_eq!(told.get(id), Some(&Verdict::Fail), "{id}: {told:?}");
+    }
+}
+
 #[test]
 fn the_page_tells_all_checks() {
     let page = include_str!("../../docs/doctor.md");
