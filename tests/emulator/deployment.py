@@ -4,12 +4,16 @@ import contextlib
 import http.client
 import json
 import os
+import pathlib
+import shutil
 import subprocess
 import sys
 import threading
+import time
 import urllib.parse
 
 import harness
+import logs
 import mwaa as emulated
 from harness import AIRFLOW, OWNER, PARTICIPANT, REGION, ROOT, account_of
 
@@ -23,15 +27,21 @@ OUTPUT = "<member><OutputKey>{}</OutputKey><OutputValue>{}</OutputValue></member
 NO_STACK = """<ErrorResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><Error>
 <Type>Sender</Type><Code>ValidationError</Code><Message>Stack with id does not exist</Message>
 </Error></ErrorResponse>"""
+A_RESOURCE = """<DescribeStackResourceResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/">
+<DescribeStackResourceResult><StackResourceDetail><StackName>{0}</StackName><LogicalResourceId>{1}</LogicalResourceId>
+<PhysicalResourceId>{2}</PhysicalResourceId><ResourceType>AWS::Events::Rule</ResourceType>
+<LastUpdatedTimestamp>2026-03-01T08:00:00Z</LastUpdatedTimestamp><ResourceStatus>CREATE_COMPLETE</ResourceStatus>
+</StackResourceDetail></DescribeStackResourceResult></DescribeStackResourceResponse>"""
 IDENTITY = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
 <GetCallerIdentityResult><Account>{}</Account></GetCallerIdentityResult>
 </GetCallerIdentityResponse>"""
 
 
 class Deployed:
-    """Lambda, CloudFormation, SQS and STS with the function behind them, in the owner's account.
+    """Lambda, CloudFormation, SQS, STS, the log and CloudTrail with the function behind them, in the owner's account.
 
-    `stacks` are the stacks of each account, with their outputs.
+    `stacks` are the stacks of each account, with their outputs; `resources` the names of the owner's stack's; `trail` what
+    CloudTrail tells; `concurrency` how many may run at a time, if that is limited.
     """
 
     def __init__(self, aws, function):
@@ -40,13 +50,47 @@ class Deployed:
         self.stacks = {OWNER: {STACK: {"LogGroupName": "/aws/lambda/x", "FunctionName": FUNCTION}}}
         self.while_invoked = lambda payload: None
         self.sqs_calls, self.sqs_refuses = [], {}
+        self.resources, self.trail, self.concurrency = {}, [], None
+        self.logs = logs.Logs(f"/aws/lambda/{STACK}")
         self._lock = threading.Lock()
         aws.proxy.hosts |= {
-            "lambda": self.invoke,
-            "cloudformation": self.describe_stacks,
+            "lambda": self.ask_lambda,
+            "logs": self.logs.answer,
+            "cloudtrail": self.look_up_events,
+            "cloudformation": self.ask_cloudformation,
             "sts": self.get_caller_identity,
             "sqs": self.ask_sqs,
         }
+
+    def deliver(self, event):
+        """An event that EventBridge brings: what the function prints is in the log afterwards."""
+        answer = self.function.deliver(event)
+        for line in answer.log.splitlines():
+            self.logs.put(line)
+        return answer
+
+    def ask_lambda(self, method, path, headers, body):
+        if path.endswith("/invocations"):
+            return self.invoke(method, path, headers, body)
+        if path.endswith(f"/functions/{FUNCTION}/concurrency"):
+            limited = self.concurrency is not None
+            return emulated.accept({"ReservedConcurrentExecutions": self.concurrency} if limited else {})
+        assert path.endswith("/account-settings"), path
+        return emulated.accept({"AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 900}})
+
+    def look_up_events(self, _method, _path, _headers, body):
+        """CloudTrail's LookupEvents."""
+        (wanted,) = json.loads(body)["LookupAttributes"]
+        found = [it for it in self.trail if it[wanted["AttributeKey"]] == wanted["AttributeValue"]]
+        return emulated.accept({"Events": [{"EventTime": time.time(), **it} for it in found]})
+
+    def ask_cloudformation(self, method, path, headers, body):
+        asked = dict(urllib.parse.parse_qsl(body.decode()))
+        if asked["Action"] != "DescribeStackResource":
+            return self.describe_stacks(method, path, headers, body)
+        name = self.resources.get(asked["LogicalResourceId"])
+        known = name and account_of(headers) == OWNER and asked["StackName"] == STACK
+        return _xml(200, A_RESOURCE.format(STACK, asked["LogicalResourceId"], name)) if known else _xml(400, NO_STACK)
 
     def invoke(self, _method, path, headers, body):
         assert account_of(headers) == OWNER, "invoked by the owner"
@@ -56,10 +100,11 @@ class Deployed:
         with self._lock:
             self.payloads.append(payload)
         self.while_invoked(payload)
-        answer = self.function.deliver(body)
+        answer = self.deliver(body)
         if answer.ok:
             return emulated.accept(answer.value)
-        status, headers, content = emulated.accept({"errorMessage": answer.error})
+        told = {"errorType": answer.error_type} if answer.error_type else {}
+        status, headers, content = emulated.accept({**told, "errorMessage": answer.error})
         return status, {**headers, "X-Amz-Function-Error": "Unhandled"}, content
 
     def describe_stacks(self, _method, _path, headers, body):
@@ -92,14 +137,20 @@ class Deployed:
             return answer.status, harness.end_to_end(answer.headers), answer.read()
 
 
+def _program(path, line):
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+
+
 def _xml(status, text):
     return status, {"Content-Type": "text/xml"}, text.encode()
 
 
 class Desk:
-    """Where a person runs the tools, with a profile for each account."""
+    """Where a person runs the tools, with a profile for each account, and the documentation's commands."""
 
     def __init__(self, aws, folder):
+        self.folder, self._aws = folder, aws
         iam = aws.client("iam", PARTICIPANT)
         iam.create_user(UserName="airflow")
         key = iam.create_access_key(UserName="airflow")["AccessKey"]["AccessKeyId"]
@@ -142,6 +193,43 @@ class Desk:
 
     def run(self, tool, constants=None, **variables):
         return self.finish(self.start(tool, constants, **variables))
+
+    def shell(self, script, variables=None):
+        """Runs commands with bash as they stand in the documentation, in a folder with what this repository's has.
+
+        `aws` and `jq` are small ones (aws_cli.py, jq_cli.py). `make` finds its virtual environment ready.
+        """
+        programs = self.folder / "bin"
+        if not programs.exists():
+            programs.mkdir()
+            for name in ("aws", "jq"):
+                tool = ROOT / "tests" / "emulator" / f"{name}_cli.py"
+                _program(programs / name, f'exec "{sys.executable}" -W ignore "{tool}" "$@"')
+            _program(programs / "make", f'exec "{shutil.which("make")}" -o tools "$@"')
+            for name in ("Makefile", "tools", "events", "tests"):
+                (self.folder / name).symlink_to(ROOT / name)
+        address = f"http://127.0.0.1:{self._aws.proxy.port}"
+        more = {
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "VENV": str(pathlib.Path(sys.prefix).parent),
+            "AWS_PROFILE": "owner",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": f"http://logs.{REGION}.amazonaws.com",
+            "AWS_ENDPOINT_URL_CLOUDTRAIL": f"http://cloudtrail.{REGION}.amazonaws.com",
+            "NO_PROXY": "127.0.0.1",
+        }
+        process = subprocess.Popen(
+            ["bash", "-u", "-o", "pipefail", "-c", script],
+            cwd=self.folder,
+            env={**self._surroundings, **more, **(variables or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return self.finish(process)
 
     @staticmethod
     def finish(process):

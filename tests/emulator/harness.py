@@ -579,6 +579,7 @@ class Answer:
 
     value: object = None  # the function's result, if it succeeded
     error: str = ""  # the error's message, if it failed
+    error_type: str = ""
     calls: list = field(default_factory=list)
     log: str = ""
     seconds: float = 0.0
@@ -668,7 +669,8 @@ class Lambda:
             status = max(status, 500)
         if status == 200:
             return Answer(value=value, calls=calls, log=text, seconds=seconds)
-        return Answer(error=value["errorMessage"], calls=calls, log=text, seconds=seconds)
+        kind = value.get("errorType", "")
+        return Answer(error=value["errorMessage"], error_type=kind, calls=calls, log=text, seconds=seconds)
 
     def _post(self, payload):
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
