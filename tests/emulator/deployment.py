@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import urllib.parse
+from dataclasses import dataclass
 
 import harness
 import logs
@@ -238,3 +239,36 @@ class Desk:
         finally:
             process.kill()
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@dataclass
+class Queue:
+    """A queue of moto's."""
+
+    client: object
+    url: str
+
+    def put(self, body, attributes=None):
+        text = body if isinstance(body, str) else json.dumps(body)
+        told = {name: {"DataType": "String", "StringValue": it} for name, it in (attributes or {}).items()}
+        self.client.send_message(QueueUrl=self.url, MessageBody=text, MessageAttributes=told)
+
+    @property
+    def counts(self):
+        """How many messages can be received, and how many somebody holds."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        told = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
+        return tuple(int(told["Attributes"][it]) for it in names)
+
+    @property
+    def visible(self):
+        """How many messages there are; none may be hidden."""
+        visible, hidden = self.counts
+        assert hidden == 0
+        return visible
+
+
+def made(aws, name, account=OWNER):
+    """An empty queue of this name."""
+    client = aws.client("sqs", account)
+    return Queue(client, client.create_queue(QueueName=name)["QueueUrl"])

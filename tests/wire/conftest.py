@@ -10,18 +10,37 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "emulator"))
 
 import harness  # noqa: E402
+from deployment import STACK, made  # noqa: E402
 
 
 def pytest_configure():
     harness.end_on_signals()
 
 
+def built(variable):
+    """The program that a variable names."""
+    path = os.environ.get(variable)
+    if not path:
+        pytest.fail(f"{variable} is not set: run `make python-tests`")
+    return path
+
+
 @pytest.fixture(scope="session")
 def binary():
-    path = os.environ.get("FUNCTION_BINARY")
-    if not path:
-        pytest.fail("FUNCTION_BINARY is not set: run `make python-tests`")
-    return path
+    """The function as it is deployed."""
+    return built("FUNCTION_BINARY")
+
+
+@pytest.fixture(scope="session")
+def laptop():
+    """The function as `cargo lambda watch` builds it, with what only a person's machine has."""
+    return built("LAPTOP_BINARY")
+
+
+@pytest.fixture(scope="session")
+def program():
+    """The command line."""
+    return built("CLI_BINARY")
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +75,22 @@ def configured(aws, binary):
     """Starts the function with other parameters."""
     with contextlib.ExitStack() as stack:
         yield lambda **settings: stack.enter_context(harness.Lambda(aws, binary, **settings))
+
+
+@pytest.fixture
+def failed(aws, deployed):
+    """The deployed stack's queue of failed events."""
+    queue = made(aws, "failed")
+    deployed.stacks[harness.OWNER][STACK]["FailedEventsQueueUrl"] = queue.url
+    return queue
+
+
+@pytest.fixture
+def undelivered(aws, deployed):
+    """The deployed stack's queue of undelivered events."""
+    queue = made(aws, "undelivered")
+    deployed.stacks[harness.OWNER][STACK]["UndeliveredEventsQueueUrl"] = queue.url
+    return queue
 
 
 @pytest.fixture

@@ -29,14 +29,6 @@ RIGHT, FINDINGS, USAGE, AWS = range(4)  # exit codes
 DENIED = {"EC2": "UnauthorizedOperation", "MWAA": "AccessDeniedException"}
 
 
-@pytest.fixture(scope="session")
-def program():
-    path = os.environ.get("CLI_BINARY")
-    if not path:
-        pytest.fail("CLI_BINARY is not set: run `make python-tests`")
-    return path
-
-
 @pytest.fixture
 def people(aws):
     """The way to the emulated AWS for a person: which calls came by it, and what happens to them."""

@@ -37,13 +37,10 @@ def home(tmp_path):
 
 
 @pytest.fixture
-def on_a_laptop(aws):
-    """Starts the function as `cargo lambda watch` builds it, with what only a person's machine has."""
-    binary = os.environ.get("LAPTOP_BINARY")
-    if not binary:
-        pytest.fail("LAPTOP_BINARY is not set: run `make python-tests`")
+def on_a_laptop(aws, laptop):
+    """Starts the function as a person's machine has it."""
     with contextlib.ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(harness.Lambda(aws, binary, **settings))
+        yield lambda **settings: stack.enter_context(harness.Lambda(aws, laptop, **settings))
 
 
 KEYS = """

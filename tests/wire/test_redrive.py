@@ -4,11 +4,12 @@ import json
 import signal
 import threading
 from collections import Counter
-from dataclasses import dataclass
 
 import pytest
-from deployment import FUNCTION, STACK, Deployed, Desk
+from deployment import FUNCTION, Deployed, Desk, made
 from harness import OWNER, PARTICIPANT, Answer, environment, event, later, sample
+
+pytestmark = pytest.mark.usefixtures("failed", "undelivered")
 
 NO_MWAA = "ENV_PROFILE"  # what is said where nobody may be asked
 
@@ -70,36 +71,6 @@ def reasons(code="NO_PERMISSIONS", message="Not authorized to invoke", **more):
     }
 
 
-@dataclass
-class Queue:
-    client: object
-    url: str
-
-    def put(self, body, attributes=None):
-        text = body if isinstance(body, str) else json.dumps(body)
-        told = {name: {"DataType": "String", "StringValue": it} for name, it in (attributes or {}).items()}
-        self.client.send_message(QueueUrl=self.url, MessageBody=text, MessageAttributes=told)
-
-    @property
-    def counts(self):
-        """How many messages can be received, and how many somebody holds."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        told = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
-        return tuple(int(told["Attributes"][it]) for it in names)
-
-    @property
-    def visible(self):
-        """How many messages there are; none may be hidden."""
-        visible, hidden = self.counts
-        assert hidden == 0
-        return visible
-
-
-def made(aws, name, account=OWNER):
-    client = aws.client("sqs", account)
-    return Queue(client, client.create_queue(QueueName=name)["QueueUrl"])
-
-
 # The stack and a person ----------------------------------------------------------------------
 
 
@@ -127,20 +98,6 @@ def scripted():
 @pytest.fixture
 def deployed(aws, mwaa, scripted):
     return Deployed(aws, scripted)
-
-
-@pytest.fixture
-def failed(aws, deployed):
-    queue = made(aws, "failed")
-    deployed.stacks[OWNER][STACK]["FailedEventsQueueUrl"] = queue.url
-    return queue
-
-
-@pytest.fixture(autouse=True)
-def undelivered(aws, deployed, failed):
-    queue = made(aws, "undelivered")
-    deployed.stacks[OWNER][STACK]["UndeliveredEventsQueueUrl"] = queue.url
-    return queue
 
 
 @pytest.fixture

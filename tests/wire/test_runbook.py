@@ -15,14 +15,16 @@ import cloudformation
 import cloudwatch
 import logs
 import pytest
-from deployment import FUNCTION, STACK, Deployed, Desk
+from deployment import Deployed, Desk, made
 from harness import OWNER, PARTICIPANT, REGION, ROOT, environment, event, later
 from moto.ec2.models import ec2_backends
 from test_metrics import SWEEP, ago, another, metrics
-from test_redrive import made, reasons, record
+from test_redrive import reasons, record
 
 sys.path.insert(0, str(ROOT / "tests" / "docs"))
 import pages  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("failed", "undelivered")
 
 ROLE = "mwaa-vpc-endpoints-reader"
 RULE = "mwaa-vpc-endpoints-SweepRule-1A2B3C4D5E6F"
@@ -116,20 +118,6 @@ def deployed(aws, mwaa, function):
     it.resources["SweepRule"] = RULE
     aws.client("events").put_rule(Name=RULE, ScheduleExpression="rate(15 minutes)", State="ENABLED")
     return it
-
-
-@pytest.fixture(autouse=True)
-def failed(aws, deployed):
-    queue = made(aws, "failed")
-    deployed.stacks[OWNER][STACK]["FailedEventsQueueUrl"] = queue.url
-    return queue
-
-
-@pytest.fixture(autouse=True)
-def undelivered(aws, deployed):
-    queue = made(aws, "undelivered")
-    deployed.stacks[OWNER][STACK]["UndeliveredEventsQueueUrl"] = queue.url
-    return queue
 
 
 @pytest.fixture
