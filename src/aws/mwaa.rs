@@ -246,6 +246,12 @@ pub fn as_json(answer: &GetEnvironmentOutput) -> Option<Value> {
         "DatabaseVpcEndpointService": environment.database_vpc_endpoint_service(),
         "WebserverVpcEndpointService": environment.webserver_vpc_endpoint_service(),
         "CeleryExecutorQueue": environment.celery_executor_queue(),
+        "SourceBucketArn": environment.source_bucket_arn(),
+        "ExecutionRoleArn": environment.execution_role_arn(),
+        "KmsKey": environment.kms_key(),
+        "MinWorkers": environment.min_workers(),
+        "MaxWorkers": environment.max_workers(),
+        "Schedulers": environment.schedulers(),
         "NetworkConfiguration": {
             "SubnetIds": network.map(|network| network.subnet_ids()),
             "SecurityGroupIds": network.map(|network| network.security_group_ids()),

@@ -36,21 +36,27 @@ fn wrong(checks: &[Check]) -> Vec<&Check> {
     wrong
 }
 
-/// The groups in which something was checked, with how it stands there.
-fn by_group(checks: &[Check]) -> impl Iterator<Item = (CheckGroup, String)> {
+/// The groups in which something was checked, with how it stands there, and the worst of it.
+fn by_group(checks: &[Check]) -> impl Iterator<Item = (CheckGroup, String, Verdict)> {
     CheckGroup::ALL.into_iter().filter_map(|group| {
         let of_it = checks.iter().filter(move |it| it.group == group);
-        of_it.clone().next()?;
-        Some((group, counted(of_it)))
+        let worst = of_it.clone().map(|it| it.verdict).min()?;
+        Some((group, counted(of_it), worst))
     })
 }
 
 /// Plain text.
 pub fn plain(checks: &[Check]) -> String {
+    painted(checks, &|_, text| text.to_owned())
+}
+
+/// Plain text, in which the words for a verdict are painted.
+pub fn painted(checks: &[Check], paint: &dyn Fn(Verdict, &str) -> String) -> String {
     let mut text = format!("{}\n", counted(checks.iter()));
     for check in wrong(checks) {
         let Check { id, title, verdict, evidence, remedy, source, .. } = check;
-        text.push_str(&format!("\n{:7} {id}  {title}\n", verdict.as_str()));
+        let word = paint(*verdict, &format!("{:7}", verdict.as_str()));
+        text.push_str(&format!("\n{word} {id}  {title}\n"));
         text.push_str(&format!("        {evidence}\n"));
         if let Some(remedy) = remedy {
             text.push_str(&format!("        remedy: {remedy}\n"));
@@ -58,8 +64,8 @@ pub fn plain(checks: &[Check]) -> String {
         text.push_str(&format!("        {source}\n"));
     }
     text.push('\n');
-    for (group, counts) in by_group(checks) {
-        text.push_str(&format!("{:9} {counts}\n", group.as_str()));
+    for (group, counts, worst) in by_group(checks) {
+        text.push_str(&format!("{:9} {}\n", group.as_str(), paint(worst, &counts)));
     }
     text
 }
@@ -77,7 +83,7 @@ pub fn markdown(checks: &[Check]) -> String {
         text.push_str(&format!("- Source: <{source}>\n"));
     }
     text.push_str("\n| checks | |\n| --- | --- |\n");
-    for (group, counts) in by_group(checks) {
+    for (group, counts, _) in by_group(checks) {
         text.push_str(&format!("| {group} | {counts} |\n"));
     }
     text

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use chrono::{SubsecRound, Utc};
+use clap::ArgMatches;
 use mwaa_vpc_endpoints::aws::mwaa::Asking;
 use mwaa_vpc_endpoints::aws::{self, Ec2, Mwaa};
 use mwaa_vpc_endpoints::environment::{AccountId, Environment, Region};
@@ -62,14 +63,18 @@ impl Accounts {
         let environment = common.environment_profile.as_deref().or(owner);
         let config = aws::config::of_person(owner, common.region.as_deref()).await;
         let region = region(config.region().map(AsRef::as_ref))?;
-        let owner_side = side(owner, &config).await?;
         let mut mwaa = Mwaa::new(config.clone());
-        let mut environment_side = owner_side.clone();
-        if environment != owner {
-            let config = aws::config::of_person(environment, Some(region.as_str())).await;
-            environment_side = side(environment, &config).await?;
-            mwaa = mwaa.also(environment_side.account.clone(), &config);
-        }
+        let (owner_side, environment_side) = if environment == owner {
+            let side = side(owner, &config).await?;
+            (side.clone(), side)
+        } else {
+            let other = aws::config::of_person(environment, Some(region.as_str())).await;
+            let (owner, environment) =
+                tokio::join!(side(owner, &config), side(environment, &other));
+            let environment = environment?;
+            mwaa = mwaa.also(environment.account.clone(), &other);
+            (owner?, environment)
+        };
         Ok(Self {
             region,
             owner: owner_side,
@@ -77,6 +82,22 @@ impl Accounts {
             ec2: Ec2::new(aws_sdk_ec2::Client::new(&config)),
             mwaa,
         })
+    }
+
+    /// Both accounts, and the environment that a command is about.
+    ///
+    /// # Errors
+    ///
+    /// If none is named, or as [`Accounts::of`] and [`Accounts::environment`].
+    pub async fn and_environment(
+        matches: &ArgMatches,
+        common: &Common,
+    ) -> Result<(Self, Environment), Problem> {
+        let named = Named::of(matches)?;
+        let named = named.ok_or_else(|| Problem::usage("no environment is named"))?;
+        let accounts = Self::of(&named.within(common)?).await?;
+        let environment = accounts.environment(&named)?;
+        Ok((accounts, environment))
     }
 
     /// The environment that a person names.

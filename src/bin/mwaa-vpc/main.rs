@@ -5,6 +5,7 @@
 //! what it does.
 
 mod accounts;
+mod doctor;
 mod iam;
 mod options;
 mod paint;
@@ -31,17 +32,19 @@ use problem::Problem;
 enum Asked {
     Plan,
     Status,
+    Doctor,
     Wait,
     Webserver,
 }
 
 impl Asked {
-    const ALL: [Self; 4] = [Self::Plan, Self::Status, Self::Wait, Self::Webserver];
+    const ALL: [Self; 5] = [Self::Plan, Self::Status, Self::Doctor, Self::Wait, Self::Webserver];
 
     fn name(self) -> &'static str {
         match self {
             Self::Plan => "plan",
             Self::Status => "status",
+            Self::Doctor => "doctor",
             Self::Wait => "wait",
             Self::Webserver => "webserver",
         }
@@ -52,6 +55,7 @@ impl Asked {
         let command = match self {
             Self::Plan => plan::command(),
             Self::Status => status::command(),
+            Self::Doctor => doctor::command(),
             Self::Wait => wait::command(),
             Self::Webserver => webserver::command(),
         };
@@ -63,6 +67,7 @@ impl Asked {
         match self {
             Self::Plan => plan::NEEDS,
             Self::Status => status::NEEDS,
+            Self::Doctor => doctor::NEEDS,
             Self::Wait => wait::NEEDS,
             Self::Webserver => webserver::NEEDS,
         }
@@ -77,6 +82,7 @@ impl Asked {
         match self {
             Self::Plan => plan::answer(matches, common, paint).await,
             Self::Status => status::answer(matches, common, paint).await,
+            Self::Doctor => doctor::answer(matches, common, paint).await,
             Self::Wait => wait::answer(matches, common, paint).await,
             Self::Webserver => webserver::answer(matches, common, paint).await,
         }

@@ -2,6 +2,7 @@
 
 use std::env;
 
+use mwaa_vpc_endpoints::doctor::Verdict;
 use mwaa_vpc_endpoints::plan::diff::Sign;
 
 /// Paints, or does not.
@@ -50,6 +51,14 @@ impl Paint {
             Sign::Add => self.green(text),
             Sign::Change => self.yellow(text),
             Sign::Remove | Sign::Wrong => self.red(text),
+        }
+    }
+
+    pub fn verdict(self, verdict: Verdict, text: &str) -> String {
+        match verdict {
+            Verdict::Fail => self.red(text),
+            Verdict::Warn | Verdict::Unknown => self.yellow(text),
+            Verdict::Pass => self.green(text),
         }
     }
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::Answer;
 use crate::accounts::{Accounts, Unseen};
 use crate::iam::Needs;
-use crate::options::{Common, Named, needed_environment_arg};
+use crate::options::{Common, needed_environment_arg};
 use crate::paint::Paint;
 use crate::problem::Problem;
 use crate::spinner::{Spinner, elapsed};
@@ -148,14 +148,11 @@ pub async fn answer(
     common: &Common,
     paint: Paint,
 ) -> Result<Answer, Problem> {
-    let named = Named::of(matches)?.ok_or_else(|| Problem::usage("no environment is named"))?;
-    let common = named.within(common)?;
     let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
     let time = |name: &str| matches.get_one::<Duration>(name).copied().unwrap_or_default();
     let (interval, limit) = (time("interval"), time("timeout"));
     let goal = Goal::parse(text("for"));
-    let accounts = Accounts::of(&common).await?;
-    let environment = accounts.environment(&named)?;
+    let (accounts, environment) = Accounts::and_environment(matches, common).await?;
     if !accounts.asked().contains(&environment.account) {
         let Unseen { what, from } = accounts.unasked(&environment);
         return Err(Problem::usage(format!("{what} could not be seen")).with_remedy(from));

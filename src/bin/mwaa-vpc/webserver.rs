@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::Answer;
 use crate::accounts::{Accounts, Unseen};
 use crate::iam::Needs;
-use crate::options::{Common, Named, needed_environment_arg};
+use crate::options::{Common, needed_environment_arg};
 use crate::paint::{Paint, fact, unseen};
 use crate::problem::Problem;
 use crate::spinner::Spinner;
@@ -71,9 +71,7 @@ pub async fn answer(
     common: &Common,
     paint: Paint,
 ) -> Result<Answer, Problem> {
-    let named = Named::of(matches)?.ok_or_else(|| Problem::usage("no environment is named"))?;
-    let accounts = Accounts::of(&named.within(common)?).await?;
-    let environment = accounts.environment(&named)?;
+    let (accounts, environment) = Accounts::and_environment(matches, common).await?;
     let spinner = Spinner::start(format!("asking MWAA about {}", environment.name()));
     let mut not_seen = Vec::new();
     let told = ask(&accounts, &environment, &mut not_seen).await?;
