@@ -30,6 +30,8 @@ pub struct Settings {
     pub keep_leftovers: bool,
     /// The role that participants let the function assume to ask MWAA of their environments.
     pub reader_role: Option<String>,
+    /// Whether the function may look at all of a network to say why an environment does not come to be.
+    pub diagnosis: bool,
     /// The most endpoints that a VPC may have; [`DEFAULT_ENDPOINT_QUOTA`] if not set.
     pub endpoint_quota: Option<usize>,
 }
@@ -130,11 +132,8 @@ impl Settings {
                 .collect::<Result<_, _>>()?,
             participants: parse_all("PARTICIPANT_ACCOUNTS", list, AccountId::parse)?,
             vpcs: parse_all("VPC_IDS", list, VpcId::parse)?,
-            keep_leftovers: match text("DELETION").as_str() {
-                "" | "on" => false,
-                "off" => true,
-                other => return Err(format!("DELETION: {other:?} is neither on nor off")),
-            },
+            keep_leftovers: !on_or_off("DELETION", &text, true)?,
+            diagnosis: on_or_off("DIAGNOSIS", &text, false)?,
             reader_role: match text("READER_ROLE") {
                 name if name.is_empty() => None,
                 name if is_role_name(&name) => Some(name),
@@ -173,6 +172,16 @@ fn parse_all<T: Ord, E: std::fmt::Display>(
     parse: impl Fn(&str) -> Result<T, E>,
 ) -> Result<BTreeSet<T>, String> {
     list(name).iter().map(|item| parse(item).map_err(|e| format!("{name}: {e}"))).collect()
+}
+
+/// What a switch says, which is so if it is not set.
+fn on_or_off(name: &str, text: impl Fn(&str) -> String, default: bool) -> Result<bool, String> {
+    match text(name).as_str() {
+        "" => Ok(default),
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => Err(format!("{name}: {other:?} is neither on nor off")),
+    }
 }
 
 fn check_tag(key: &str, value: &str) -> Result<(), String> {
@@ -273,6 +282,7 @@ mod tests {
             ("VPC_IDS", "subnet-1"),
             ("IP_ADDRESS_TYPE", "ipv5"),
             ("DELETION", "no"),
+            ("DIAGNOSIS", "yes"),
             ("READER_ROLE", "arn:aws:iam::210987654321:role/x"),
             ("ENDPOINT_QUOTA", "many"),
         ] {

@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use mwaa_vpc_endpoints::aws::Ec2;
-use mwaa_vpc_endpoints::aws::ec2_network::{Named, PERMISSIONS};
+use mwaa_vpc_endpoints::aws::ec2_network::{Named, PERMISSIONS, Scope};
 use mwaa_vpc_endpoints::doctor::{Check, Network, Subject, Verdict, examine};
 use mwaa_vpc_endpoints::environment::{AccountId, GroupId, Region, SubnetId, VpcId};
 

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ec2::types::{self as ec2, ConnectivityType, RouteState, VpcAttributeName};
+use aws_sdk_ec2::types as ec2;
 
 use super::ec2::Ec2;
+use super::ec2_query::{Element, Query};
 use super::ec2_read::{filter, read_endpoint, read_subnet};
 use super::error::failure;
 use crate::environment::{AccountId, GroupId, PrefixListId, Region, SubnetId, VpcId};
@@ -50,6 +51,15 @@ pub const PERMISSIONS: [&str; 11] = [
     "ec2:GetManagedPrefixListEntries",
 ];
 
+/// How much of a network is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it.
+    Whole,
+    /// What the function looks at anyway: subnets, endpoints and security groups.
+    Endpoints,
+}
+
 /// The environment's subnets and groups, wherever they are.
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'a> {
@@ -68,6 +78,41 @@ impl Ec2 {
         vpc: &VpcId,
         region: &Region,
         named: Named<'_>,
+        scope: Scope,
+    ) -> Network {
+        let mut seen = match scope {
+            Scope::Whole => self.whole_network(viewer, vpc, region, named).await,
+            Scope::Endpoints => self.endpoints_network(viewer, vpc, named).await,
+        };
+        seen.hide_what_only_the_owner_sees();
+        seen
+    }
+
+    async fn endpoints_network(
+        &self,
+        viewer: &AccountId,
+        vpc: &VpcId,
+        named: Named<'_>,
+    ) -> Network {
+        let (subnets, endpoints, groups) = tokio::join!(
+            self.network_subnets(vpc, named.subnets),
+            self.network_endpoints(vpc),
+            self.network_groups(vpc, named.groups),
+        );
+        Network {
+            subnets: seen(subnets),
+            endpoints: seen(endpoints),
+            groups: seen(groups),
+            ..Network::unseen(viewer.clone(), vpc.clone(), "it was not looked at")
+        }
+    }
+
+    async fn whole_network(
+        &self,
+        viewer: &AccountId,
+        vpc: &VpcId,
+        region: &Region,
+        named: Named<'_>,
     ) -> Network {
         let (
             (dns_support, dns_hostnames, resolvers),
@@ -81,8 +126,8 @@ impl Ec2 {
         ) = tokio::join!(
             async {
                 tokio::join!(
-                    self.vpc_attribute(vpc, VpcAttributeName::EnableDnsSupport),
-                    self.vpc_attribute(vpc, VpcAttributeName::EnableDnsHostnames),
+                    self.vpc_attribute(vpc, "enableDnsSupport"),
+                    self.vpc_attribute(vpc, "enableDnsHostnames"),
                     self.resolvers(vpc),
                 )
             },
@@ -95,13 +140,10 @@ impl Ec2 {
             self.services_lists(),
         );
         let mut seen = Network {
-            viewer: viewer.clone(),
-            vpc: vpc.clone(),
             dns_support: seen(dns_support),
             dns_hostnames: seen(dns_hostnames),
             resolvers: seen(resolvers),
             subnets: seen(subnets),
-            shares: Seen::unseen("AWS RAM is not asked with whom the subnets are shared"),
             route_tables: seen(route_tables),
             nat_gateways: seen(nat_gateways),
             acls: seen(acls),
@@ -109,40 +151,41 @@ impl Ec2 {
             elsewhere: seen(elsewhere),
             groups: seen(groups),
             prefix_lists: seen(services_lists),
+            ..Network::unseen(
+                viewer.clone(),
+                vpc.clone(),
+                "AWS RAM is not asked with whom the subnets are shared",
+            )
         };
         self.add_own_lists(&mut seen).await;
-        seen.hide_what_only_the_owner_sees();
         seen
     }
 
-    async fn vpc_attribute(&self, vpc: &VpcId, name: VpcAttributeName) -> Result<bool, Failure> {
-        let call = self.client.describe_vpc_attribute().vpc_id(vpc.as_str()).attribute(name);
-        let answer = call.send().await;
-        let answer = answer.map_err(|e| failure("DescribeVpcAttribute", LOOKING, &e))?;
-        let both = [answer.enable_dns_support, answer.enable_dns_hostnames];
-        let value = both.into_iter().flatten().next().and_then(|it| it.value);
+    async fn vpc_attribute(&self, vpc: &VpcId, name: &'static str) -> Result<bool, Failure> {
+        let query = Query::new("DescribeVpcAttribute").with("VpcId", vpc.as_str());
+        let answer = self.query(&query.with("Attribute", name), LOOKING).await?;
+        let value = answer.get(name).and_then(|it| it.flag("value"));
         value.ok_or_else(|| unreadable("VPC attribute", vpc.as_str()))
     }
 
     async fn resolvers(&self, vpc: &VpcId) -> Result<Vec<String>, Failure> {
-        let answer = self.client.describe_vpcs().vpc_ids(vpc.as_str()).send().await;
-        let answer = answer.map_err(|e| failure("DescribeVpcs", LOOKING, &e))?;
-        let id = answer.vpcs().first().and_then(|it| it.dhcp_options_id());
+        let query = Query::new("DescribeVpcs").with("VpcId.1", vpc.as_str());
+        let answer = self.query(&query, LOOKING).await?;
+        let id = answer.all("vpcSet").first().and_then(|it| it.text("dhcpOptionsId"));
         let id = id.ok_or_else(|| unreadable("VPC", vpc.as_str()))?;
         // A VPC may have none: then no resolver is named (EC2 API, `AssociateDhcpOptions`).
         if id == "default" {
             return Ok(Vec::new());
         }
-        let answer = self.client.describe_dhcp_options().dhcp_options_ids(id).send().await;
-        let answer = answer.map_err(|e| failure("DescribeDhcpOptions", LOOKING, &e))?;
+        let query = Query::new("DescribeDhcpOptions").with("DhcpOptionsId.1", id);
+        let answer = self.query(&query, LOOKING).await?;
+        let options = answer.all("dhcpOptionsSet").first();
         let options =
-            answer.dhcp_options().first().ok_or_else(|| unreadable("DHCP options", id))?;
-        let of_resolvers = options
-            .dhcp_configurations()
-            .iter()
-            .filter(|it| it.key() == Some("domain-name-servers"));
-        let values = of_resolvers.flat_map(|it| it.values());
-        Ok(values.filter_map(|it| it.value().map(str::to_owned)).collect())
+            options.ok_or_else(|| unreadable("DHCP options", id))?.all("dhcpConfigurationSet");
+        let of_resolvers =
+            options.iter().filter(|it| it.text("key") == Some("domain-name-servers"));
+        let values = of_resolvers.flat_map(|it| it.all("valueSet"));
+        Ok(values.filter_map(|it| it.text("value").map(str::to_owned)).collect())
     }
 
     async fn network_subnets(
@@ -171,21 +214,21 @@ impl Ec2 {
     }
 
     async fn route_tables(&self, vpc: &VpcId) -> Result<Vec<RouteTable>, Failure> {
-        let call = self.client.describe_route_tables().filters(filter("vpc-id", vpc.as_str()));
-        let all: Vec<ec2::RouteTable> = pages!(call, "DescribeRouteTables", 100, route_tables)?;
-        read_all("route table", &all, ec2::RouteTable::route_table_id, read_route_table)
+        let query = Query::new("DescribeRouteTables").filter("vpc-id", vpc.as_str());
+        let all = self.query_all(query, 100, "routeTableSet", LOOKING).await?;
+        read_all("route table", &all, id_of("routeTableId"), read_route_table)
     }
 
     async fn nat_gateways(&self, vpc: &VpcId) -> Result<Vec<NatGateway>, Failure> {
-        let call = self.client.describe_nat_gateways().filter(filter("vpc-id", vpc.as_str()));
-        let all: Vec<ec2::NatGateway> = pages!(call, "DescribeNatGateways", 1000, nat_gateways)?;
-        read_all("NAT gateway", &all, ec2::NatGateway::nat_gateway_id, read_nat_gateway)
+        let query = Query::new("DescribeNatGateways").filter("vpc-id", vpc.as_str());
+        let all = self.query_all(query, 1000, "natGatewaySet", LOOKING).await?;
+        read_all("NAT gateway", &all, id_of("natGatewayId"), read_nat_gateway)
     }
 
     async fn acls(&self, vpc: &VpcId) -> Result<Vec<Acl>, Failure> {
-        let call = self.client.describe_network_acls().filters(filter("vpc-id", vpc.as_str()));
-        let all: Vec<ec2::NetworkAcl> = pages!(call, "DescribeNetworkAcls", 1000, network_acls)?;
-        read_all("network ACL", &all, ec2::NetworkAcl::network_acl_id, read_acl)
+        let query = Query::new("DescribeNetworkAcls").filter("vpc-id", vpc.as_str());
+        let all = self.query_all(query, 1000, "networkAclSet", LOOKING).await?;
+        read_all("network ACL", &all, id_of("networkAclId"), read_acl)
     }
 
     async fn network_endpoints(&self, vpc: &VpcId) -> Result<Vec<NetworkEndpoint>, Failure> {
@@ -237,14 +280,15 @@ impl Ec2 {
 
     /// The prefix lists of AWS services that have gateway endpoints.
     async fn services_lists(&self) -> Result<BTreeMap<PrefixListId, PrefixList>, Failure> {
-        let call = self.client.describe_prefix_lists();
-        let all: Vec<ec2::PrefixList> = pages!(call, "DescribePrefixLists", 1000, prefix_lists)?;
-        let read = |list: &ec2::PrefixList| {
-            let id = PrefixListId::parse(list.prefix_list_id()?).ok()?;
-            let name = list.prefix_list_name().unwrap_or_default().to_owned();
-            Some((id, PrefixList { name, blocks: blocks(list.cidrs().iter().map(Some))? }))
+        let query = Query::new("DescribePrefixLists");
+        let all = self.query_all(query, 1000, "prefixListSet", LOOKING).await?;
+        let read = |list: &Element| {
+            let id = PrefixListId::parse(list.text("prefixListId")?).ok()?;
+            let name = list.text("prefixListName").unwrap_or_default().to_owned();
+            let blocks = blocks(list.all("cidrSet").iter().map(|it| Some(it.own_text())))?;
+            Some((id, PrefixList { name, blocks }))
         };
-        let all = read_all("prefix list", &all, ec2::PrefixList::prefix_list_id, read)?;
+        let all = read_all("prefix list", &all, id_of("prefixListId"), read)?;
         Ok(all.into_iter().collect())
     }
 
@@ -261,10 +305,9 @@ impl Ec2 {
             })
             .collect();
         let all = futures_util::future::join_all(named.into_iter().map(async |id| {
-            let call = self.client.get_managed_prefix_list_entries().prefix_list_id(id.as_str());
-            let entries: Result<Vec<ec2::PrefixListEntry>, Failure> =
-                pages!(call, "GetManagedPrefixListEntries", 100, entries);
-            let blocks = blocks(entries.ok()?.iter().map(ec2::PrefixListEntry::cidr))?;
+            let query = Query::new("GetManagedPrefixListEntries").with("PrefixListId", id.as_str());
+            let entries = self.query_all(query, 100, "entrySet", LOOKING).await.ok()?;
+            let blocks = blocks(entries.iter().map(|it| it.text("cidr")))?;
             Some((id, PrefixList { name: String::new(), blocks }))
         }));
         let all: Vec<_> = all.await.into_iter().flatten().collect();
@@ -308,8 +351,14 @@ fn blocks<T: AsRef<str>>(texts: impl Iterator<Item = Option<T>>) -> Option<Vec<B
     texts.map(|text| Block::parse(text?.as_ref()).ok()).collect()
 }
 
-fn subnet_ids<'a>(ids: impl Iterator<Item = Option<&'a str>>) -> Option<BTreeSet<SubnetId>> {
-    ids.flatten().map(|id| SubnetId::parse(id).ok()).collect()
+/// The subnets of associations.
+fn subnet_ids(associations: &[Element]) -> Option<BTreeSet<SubnetId>> {
+    let ids = associations.iter().filter_map(|it| it.text("subnetId"));
+    ids.map(|id| SubnetId::parse(id).ok()).collect()
+}
+
+fn id_of(name: &'static str) -> impl Fn(&Element) -> Option<&str> {
+    move |it| it.text(name)
 }
 
 fn read_network_subnet(subnet: &ec2::Subnet) -> Result<NetworkSubnet, Failure> {
@@ -330,72 +379,76 @@ fn read_network_subnet(subnet: &ec2::Subnet) -> Result<NetworkSubnet, Failure> {
     })
 }
 
-fn read_route_table(table: &ec2::RouteTable) -> Option<RouteTable> {
-    let associations = table.associations();
+fn read_route_table(table: &Element) -> Option<RouteTable> {
+    let associations = table.all("associationSet");
     Some(RouteTable {
-        id: table.route_table_id()?.to_owned(),
-        is_main: associations.iter().any(|it| it.main() == Some(true)),
-        subnets: subnet_ids(associations.iter().map(|it| it.subnet_id()))?,
-        routes: table.routes().iter().map(read_route).collect::<Option<_>>()?,
+        id: table.text("routeTableId")?.to_owned(),
+        is_main: associations.iter().any(|it| it.flag("main") == Some(true)),
+        subnets: subnet_ids(associations)?,
+        routes: table.all("routeSet").iter().map(read_route).collect::<Option<_>>()?,
     })
 }
 
-fn read_route(route: &ec2::Route) -> Option<Route> {
-    let block = route.destination_cidr_block().or(route.destination_ipv6_cidr_block());
+/// Where a route leads: what EC2 may name of it. Of an instance its interface is named, too.
+const TARGETS: [&str; 11] = [
+    "gatewayId",
+    "natGatewayId",
+    "egressOnlyInternetGatewayId",
+    "transitGatewayId",
+    "vpcPeeringConnectionId",
+    "localGatewayId",
+    "carrierGatewayId",
+    "coreNetworkArn",
+    "odbNetworkArn",
+    "instanceId",
+    "networkInterfaceId",
+];
+
+fn read_route(route: &Element) -> Option<Route> {
+    let block = route.text("destinationCidrBlock").or(route.text("destinationIpv6CidrBlock"));
     let to = match block {
         Some(block) => Destination::Block(Block::parse(block).ok()?),
-        None => Destination::List(PrefixListId::parse(route.destination_prefix_list_id()?).ok()?),
+        None => {
+            Destination::List(PrefixListId::parse(route.text("destinationPrefixListId")?).ok()?)
+        }
     };
-    // Of an instance its interface is named, too.
-    let targets = [
-        route.gateway_id(),
-        route.nat_gateway_id(),
-        route.egress_only_internet_gateway_id(),
-        route.transit_gateway_id(),
-        route.vpc_peering_connection_id(),
-        route.local_gateway_id(),
-        route.carrier_gateway_id(),
-        route.core_network_arn(),
-        route.odb_network_arn(),
-        route.instance_id(),
-        route.network_interface_id(),
-    ];
-    let target = targets.into_iter().flatten().find(|it| !it.is_empty());
+    let target = TARGETS.into_iter().find_map(|it| route.text(it));
     Some(Route {
         to,
         target: Target::parse(target.unwrap_or("a target that EC2 does not name")),
-        is_active: route.state().is_none_or(|it| *it == RouteState::Active),
-        is_propagated: route.origin().is_some_and(|it| it.as_str() == "EnableVgwRoutePropagation"),
+        is_active: route.text("state").is_none_or(|it| it == "active"),
+        is_propagated: route.text("origin") == Some("EnableVgwRoutePropagation"),
     })
 }
 
-fn read_nat_gateway(nat: &ec2::NatGateway) -> Option<NatGateway> {
-    let subnet = nat.subnet_id().filter(|id| !id.is_empty());
+fn read_nat_gateway(nat: &Element) -> Option<NatGateway> {
     Some(NatGateway {
-        id: nat.nat_gateway_id()?.to_owned(),
-        state: nat.state()?.as_str().to_owned(),
-        subnet: subnet.map(SubnetId::parse).transpose().ok()?,
-        is_public: nat.connectivity_type() != Some(&ConnectivityType::Private),
+        id: nat.text("natGatewayId")?.to_owned(),
+        state: nat.text("state")?.to_owned(),
+        subnet: nat.text("subnetId").map(SubnetId::parse).transpose().ok()?,
+        is_public: nat.text("connectivityType") != Some("private"),
     })
 }
 
-fn read_acl(acl: &ec2::NetworkAcl) -> Option<Acl> {
+fn read_acl(acl: &Element) -> Option<Acl> {
     Some(Acl {
-        id: acl.network_acl_id()?.to_owned(),
-        subnets: subnet_ids(acl.associations().iter().map(|it| it.subnet_id()))?,
-        entries: acl.entries().iter().map(read_acl_entry).collect::<Option<_>>()?,
+        id: acl.text("networkAclId")?.to_owned(),
+        subnets: subnet_ids(acl.all("associationSet"))?,
+        entries: acl.all("entrySet").iter().map(read_acl_entry).collect::<Option<_>>()?,
     })
 }
 
-fn read_acl_entry(entry: &ec2::NetworkAclEntry) -> Option<AclEntry> {
-    let ports = entry.port_range().map(|it| ports(it.from(), it.to()));
+fn read_acl_entry(entry: &Element) -> Option<AclEntry> {
+    let number = |of: &Element, name: &str| of.text(name)?.parse::<i32>().ok();
+    let ports = entry.get("portRange").map(|it| ports(number(it, "from"), number(it, "to")));
+    let block = entry.text("cidrBlock").or(entry.text("ipv6CidrBlock"));
     Some(AclEntry {
-        number: entry.rule_number()?,
-        is_egress: entry.egress()?,
-        protocol: Protocol::parse(entry.protocol()?)?,
-        block: Block::parse(entry.cidr_block().or(entry.ipv6_cidr_block())?).ok()?,
+        number: number(entry, "ruleNumber")?,
+        is_egress: entry.flag("egress")?,
+        protocol: Protocol::parse(entry.text("protocol")?)?,
+        block: Block::parse(block?).ok()?,
         ports: ports.unwrap_or(Some(None))?,
-        allows: *entry.rule_action()? == ec2::RuleAction::Allow,
+        allows: entry.text("ruleAction")? == "allow",
     })
 }
 

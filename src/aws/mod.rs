@@ -4,6 +4,7 @@ pub mod config;
 pub mod ec2;
 mod ec2_entrance;
 pub mod ec2_network;
+mod ec2_query;
 mod ec2_read;
 pub mod error;
 pub mod identity;

@@ -25,6 +25,7 @@ use serde::Serialize;
 
 pub use crate::vpc::network::*;
 pub use crate::vpc::{Endpoint, Kind, State, Subnet};
+pub(crate) use ours::{MORE_ENDPOINTS, SHORTER_POLICY, is_nearly_full};
 pub use subject::Subject;
 
 use crate::environment::SubnetId;

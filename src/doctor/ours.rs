@@ -94,6 +94,19 @@ const SHORT: TimeDelta = TimeDelta::hours(24);
 /// The share of a quota from which on it is reported, in percent.
 const NEARLY_FULL: usize = 80;
 
+/// Whether somebody should know how much of a quota is used.
+pub(crate) fn is_nearly_full(used: usize, of: usize) -> bool {
+    used * 100 >= of * NEARLY_FULL
+}
+
+/// What helps where a VPC has nearly all endpoints that it may have.
+pub(crate) const MORE_ENDPOINTS: &str =
+    "ask for a higher \"Interface VPC endpoints per VPC\" in Service Quotas, or delete unused ones";
+
+/// What helps where a policy has nearly all characters that it may have.
+pub(crate) const SHORTER_POLICY: &str =
+    "allow the queues with one pattern, such as arn:<partition>:sqs:<region>:*:airflow-celery-*";
+
 /// Whether an endpoint leads to the environment's service of this role.
 pub(super) fn leads_to(case: &Case<'_>, endpoint: &NetworkEndpoint, role: Role) -> bool {
     let services = case.of.told.as_ref().map(EnvironmentSpec::services).unwrap_or_default();
@@ -414,7 +427,7 @@ fn policy_length(case: &Case<'_>) -> Answer {
                     Admission::Write { document, .. } => length(document),
                 };
                 let text = format!("{id} has {after} characters");
-                if after * 100 >= MAX_POLICY_CHARACTERS * NEARLY_FULL {
+                if is_nearly_full(after, MAX_POLICY_CHARACTERS) {
                     nearly.insert(text);
                 } else {
                     told.insert(text);
@@ -422,7 +435,7 @@ fn policy_length(case: &Case<'_>) -> Answer {
             }
         }
     }
-    let remedy = "allow the queues with one pattern, such as arn:<partition>:sqs:<region>:*:airflow-celery-*";
+    let remedy = SHORTER_POLICY;
     let most = format!("EC2 takes {MAX_POLICY_CHARACTERS}");
     if !full.is_empty() {
         return fail(format!("{}; {most}", listed(full)), remedy);
@@ -452,11 +465,11 @@ fn quota(case: &Case<'_>) -> Answer {
     };
     let (quota, vpc) = (case.of.quota, &case.seen.vpc);
     let evidence = format!("{vpc} has {count} of {quota} endpoints, and {missing} are to be made");
-    let remedy = "ask for a higher \"Interface VPC endpoints per VPC\" in Service Quotas, or delete unused ones";
+    let remedy = MORE_ENDPOINTS;
     if count + missing > quota {
         return fail(evidence, remedy);
     }
-    if (count + missing) * 100 >= quota * NEARLY_FULL {
+    if is_nearly_full(count + missing, quota) {
         return warn(evidence, remedy);
     }
     pass(evidence)

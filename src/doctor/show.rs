@@ -57,9 +57,9 @@ pub fn painted(checks: &[Check], paint: &dyn Fn(Verdict, &str) -> String) -> Str
         let Check { id, title, verdict, evidence, remedy, source, .. } = check;
         let word = paint(*verdict, &format!("{:7}", verdict.as_str()));
         text.push_str(&format!("\n{word} {id}  {title}\n"));
-        text.push_str(&format!("        {evidence}\n"));
+        text.push_str(&wrapped(evidence));
         if let Some(remedy) = remedy {
-            text.push_str(&format!("        remedy: {remedy}\n"));
+            text.push_str(&wrapped(&format!("remedy: {remedy}")));
         }
         text.push_str(&format!("        {source}\n"));
     }
@@ -68,6 +68,24 @@ pub fn painted(checks: &[Check], paint: &dyn Fn(Verdict, &str) -> String) -> Str
         text.push_str(&format!("{:9} {}\n", group.as_str(), paint(worst, &counts)));
     }
     text
+}
+
+/// Indented lines of at most 100 characters, broken at spaces only, so that ids and commands stay whole.
+fn wrapped(text: &str) -> String {
+    const WIDTH: usize = 100 - INDENT.len();
+    const INDENT: &str = "        ";
+    let (mut lines, mut line) = (String::new(), String::new());
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push_str(&format!("{INDENT}{line}\n"));
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines + &format!("{INDENT}{line}\n")
 }
 
 /// Markdown.
@@ -148,6 +166,16 @@ s3        1 fail
 "
         );
         assert_eq!(plain(&[]), "nothing to check\n\n");
+    }
+
+    #[test]
+    fn long_lines_are_broken_between_words() {
+        let text = wrapped(&format!("{} subnet-1 {}", "ab ".repeat(40), "x".repeat(120)));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| line.starts_with("        ")), "{text}");
+        assert!(lines[0].len() <= 100 && lines[1].ends_with("subnet-1"), "{text}");
+        assert_eq!(wrapped("one"), "        one\n");
     }
 
     #[test]

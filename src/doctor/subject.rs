@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::environment::{AccountId, GroupId, QueueArn, Region, SubnetId};
 use crate::event::{self, EnvironmentSpec};
-use crate::settings::DEFAULT_ENDPOINT_QUOTA;
+use crate::settings::{DEFAULT_ENDPOINT_QUOTA, Settings};
 
 /// An environment that is, or that is to be.
 #[derive(Clone, Debug)]
@@ -58,6 +58,20 @@ impl Subject {
             quota: DEFAULT_ENDPOINT_QUOTA,
             now,
             told: None,
+        }
+    }
+
+    /// An environment as the function knows it.
+    pub fn of(spec: &EnvironmentSpec, settings: &Settings, now: DateTime<Utc>) -> Self {
+        let environment = &spec.environment;
+        let (account, region) = (environment.account.clone(), environment.region.clone());
+        let planned =
+            Self::planned(account, region, spec.subnets.clone(), spec.groups.clone(), now);
+        Self {
+            organization: settings.organization.clone(),
+            quota: settings.endpoint_quota.unwrap_or(DEFAULT_ENDPOINT_QUOTA),
+            told: Some(spec.clone()),
+            ..planned
         }
     }
 

@@ -407,16 +407,6 @@ impl EndpointStep {
         resource
     }
 
-    /// A sentence on the endpoint, if it is there and not available.
-    pub fn not_available(&self) -> Option<String> {
-        match &self.action {
-            EndpointAction::Keep { id, state, .. } if *state != State::Available => {
-                Some(format!("the {} endpoint {id} is {state}", self.role))
-            }
-            _ => None,
-        }
-    }
-
     fn named(&self, mut resource: Resource) -> Resource {
         resource.role = Some(self.role.as_str());
         resource.service = Some(self.service.to_string());

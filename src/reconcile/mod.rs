@@ -2,6 +2,7 @@
 //! an environment goes.
 
 pub mod ask;
+mod diagnose;
 pub mod look;
 
 use std::time::Instant;
@@ -14,8 +15,8 @@ use crate::event::EnvironmentSpec;
 use crate::plan::decide::{self, Neighbours};
 use crate::plan::execute::Means;
 use crate::plan::proof::{Clear, Course, MwaaSays, Serve, Stale, There, judge};
-use crate::plan::{Chain, Gate, Phase, Plan, Step, Told};
-use crate::report::{Change, Facts, Failure, Kind, Outcome, Report, Tense, Warning};
+use crate::plan::{Chain, Gate, Phase, Plan, Told};
+use crate::report::{Change, Facts, Failure, Outcome, Report, Tense, Warning};
 use crate::settings::Settings;
 use crate::vpc::Vpc;
 use ask::{Asking, Voices, Voucher};
@@ -303,8 +304,8 @@ pub async fn carry_out(context: &Context<'_>, work: &Work, voices: &Voices<'_>) 
         let means = Means { ec2: context.ec2, vouch, until: context.until };
         plan.execute(means).await
     };
-    if *purpose == Purpose::Diagnose {
-        told.warnings.extend(diagnosis(plan, &told));
+    if let Some(vpc) = vpc {
+        told.warnings.extend(diagnose::causes(context, spec, vpc, &told).await);
     }
     // Tags that MWAA's answers have shown to be wrong.
     for step in voices.corrections() {
@@ -319,27 +320,6 @@ pub async fn carry_out(context: &Context<'_>, work: &Work, voices: &Voices<'_>) 
         }
     }
     report(spec, vpc.as_ref(), told, looked_only)
-}
-
-/// What is wrong with the endpoints of an environment whose creation failed, as they stand.
-fn diagnosis(plan: &Plan, told: &Told) -> Vec<Warning> {
-    let lacking = told
-        .resources
-        .iter()
-        .filter(|resource| resource.outcome != Change::Kept && resource.kind != Kind::Tags)
-        .map(|resource| resource.detail.clone());
-    let steps = plan.phases.iter().flat_map(|phase| &phase.chains).flat_map(|chain| &chain.then);
-    let unavailable = steps.filter_map(|step| match step {
-        Step::Endpoint(step) => step.not_available(),
-        _ => None,
-    });
-    lacking
-        .chain(unavailable)
-        .map(|finding| Warning {
-            message: format!("a possible cause of CREATE_FAILED: {finding}"),
-            remedy: Some("put it right before the environment is created again".to_owned()),
-        })
-        .collect()
 }
 
 pub(crate) fn nothing(

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 
 use super::look::{Landscape, Seen};
 use super::{SweepReport, VpcHealth};
+use crate::doctor::{MORE_ENDPOINTS, SHORTER_POLICY, is_nearly_full};
 use crate::environment::{Region, VpcId};
 use crate::reconcile::Context;
 use crate::report::Warning;
@@ -15,8 +16,6 @@ use crate::vpc::{Endpoint, State};
 
 /// How long an endpoint may take to become available before it is reported.
 const SLOW_ENDPOINT: TimeDelta = TimeDelta::minutes(30);
-/// The share of a quota from which on it is reported, in percent.
-const NEARLY_FULL: usize = 80;
 
 /// Reports what is slow or nearly full in `vpcs`, as the sweep saw them first.
 pub(super) fn health(
@@ -53,10 +52,10 @@ pub(super) fn health(
                 "see whether the environment still waits for it; a dead one is replaced while it does",
             ));
         }
-        if interfaces * 100 >= quota * NEARLY_FULL {
+        if is_nearly_full(interfaces, quota) {
             report.warnings.push(Warning::new(
                 format!("{vpc} has {interfaces} of {quota} endpoints"),
-                "ask for a higher \"Interface VPC endpoints per VPC\" in Service Quotas",
+                MORE_ENDPOINTS,
             ));
         }
         let policy_characters: BTreeMap<String, usize> = endpoints
@@ -65,10 +64,10 @@ pub(super) fn health(
             .filter_map(|e| Some((e.id.to_string(), e.policy.as_ref()?.chars().count())))
             .collect();
         for (id, characters) in &policy_characters {
-            if characters * 100 >= MAX_POLICY_CHARACTERS * NEARLY_FULL {
+            if is_nearly_full(*characters, MAX_POLICY_CHARACTERS) {
                 report.warnings.push(Warning::new(
                     format!("the policy of {id} has {characters} of {MAX_POLICY_CHARACTERS} characters"),
-                    "allow the queues with one pattern, such as arn:<partition>:sqs:<region>:*:airflow-celery-*",
+                    SHORTER_POLICY,
                 ));
             }
         }

@@ -80,6 +80,26 @@ pub struct Network {
 }
 
 impl Network {
+    /// Of which nothing was seen yet.
+    pub(crate) fn unseen(viewer: AccountId, vpc: VpcId, why: &str) -> Self {
+        Self {
+            viewer,
+            vpc,
+            dns_support: Seen::unseen(why),
+            dns_hostnames: Seen::unseen(why),
+            resolvers: Seen::unseen(why),
+            subnets: Seen::unseen(why),
+            shares: Seen::unseen(why),
+            route_tables: Seen::unseen(why),
+            nat_gateways: Seen::unseen(why),
+            acls: Seen::unseen(why),
+            endpoints: Seen::unseen(why),
+            elsewhere: Seen::unseen(why),
+            groups: Seen::unseen(why),
+            prefix_lists: Seen::unseen(why),
+        }
+    }
+
     /// The account that owns the VPC, if a subnet of it was seen.
     fn owner(&self) -> Option<&AccountId> {
         let all = self.subnets.get().ok()?;

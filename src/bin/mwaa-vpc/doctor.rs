@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{SubsecRound, Utc};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use mwaa_vpc_endpoints::aws::ec2_network::{self, Named as InVpc};
+use mwaa_vpc_endpoints::aws::ec2_network::{self, Named as InVpc, Scope};
 use mwaa_vpc_endpoints::aws::mwaa::Unanswered;
 use mwaa_vpc_endpoints::doctor::{self, Check, Subject, Verdict, show};
 use mwaa_vpc_endpoints::environment::{AccountId, Environment, GroupId, SubnetId, VpcId};
@@ -115,7 +115,7 @@ pub async fn answer(
     let (vpc, owner) = vpc_of(&accounts, &subject, matches.get_one::<String>("vpc")).await?;
     let in_vpc = InVpc { subnets: &subject.subnets, groups: &subject.groups };
     let viewer = &accounts.owner.account;
-    let network = accounts.ec2.network(viewer, &vpc, &accounts.region, in_vpc).await;
+    let network = accounts.ec2.network(viewer, &vpc, &accounts.region, in_vpc, Scope::Whole).await;
     drop(spinner);
     let checks = doctor::examine(&network, &subject);
     let not_seen: Vec<Unseen> = owner

@@ -223,7 +223,7 @@ fn found_wrong(found: &Surveyed) -> Vec<Finding> {
         match &answer.status {
             Status::CreateFailed => findings.push(Finding::new(
                 "its creation failed",
-                "`mwaa-vpc plan` tells what it lacks; it must be deleted and made again",
+                "`mwaa-vpc doctor` says what may have caused it; it must be deleted and made again",
             )),
             Status::InUse(status) if status == "UNAVAILABLE" => findings.push(Finding::new(
                 "it is UNAVAILABLE: a change failed, and it is not stable",
@@ -235,7 +235,7 @@ fn found_wrong(found: &Surveyed) -> Vec<Finding> {
     if let (Some(waited @ 1..), Some(left)) = (found.hours_waited, found.hours_left) {
         findings.push(Finding::new(
             format!("it is PENDING, for at most {waited} h now; MWAA gives up in {left} h at the earliest"),
-            "see that its endpoints are available, and that their security groups admit it",
+            "`mwaa-vpc doctor` says what may keep it",
         ));
     }
     match &found.report {
