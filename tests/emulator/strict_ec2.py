@@ -5,6 +5,9 @@
   Availability Zone, and private DNS only for services that have a private name.
 - A rule may name a security group of another account (`UserIdGroupPairs` with `UserId`).
 - A deleted endpoint cannot be modified, and a policy must be a JSON object of bounded size.
+- An endpoint has the address type that was asked for, and private DNS can be turned on and off. A
+  gateway endpoint has a route in each of its route tables.
+- A route whose target is gone is a `blackhole`, and prefix lists of AWS services have blocks.
 
 Importing this module puts the rules into force for every moto server of this process.
 """
@@ -15,12 +18,14 @@ import threading
 import moto.settings
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.models.managed_prefixes import ManagedPrefixList
+from moto.ec2.models.route_tables import Route
 from moto.ec2.responses.vpcs import VPCs
 
 POLICY_LIMIT = 20_480
 
 _create, _modify = EC2Backend.create_vpc_endpoint, EC2Backend.modify_vpc_endpoint
-_handle_create = VPCs.create_vpc_endpoint
+_handle_create, _handle_modify = VPCs.create_vpc_endpoint, VPCs.modify_vpc_endpoint
 _one_at_a_time = threading.Lock()
 
 
@@ -62,6 +67,11 @@ def _modify_vpc_endpoint(self, **wanted):
             _check_subnets(self, endpoint.vpc_id, sorted(subnets))
         _check_groups(self, endpoint.vpc_id, wanted["add_security_groups"] or [])
         _modify(self, **wanted)
+        for table in wanted["remove_route_tables"] or []:
+            self.delete_route(table, endpoint.destination_prefix_list_id)
+        for table in wanted["add_route_tables"] or []:
+            to = endpoint.destination_prefix_list_id
+            self.create_route(table, None, destination_prefix_list_id=to, gateway_id=endpoint.id)
 
 
 def _check_subnets(backend, vpc_id, ids):
@@ -117,13 +127,43 @@ def _handle_create_vpc_endpoint(self):
             f"Private DNS can't be enabled because the service {service} "
             "does not provide a private DNS name.",
         )
-    return _handle_create(self)
+    answer = _handle_create(self)
+    if (self._get_param("VpcEndpointType") or "").lower() == "interface":
+        answer.result["VpcEndpoint"].ip_address_type = self._get_param("IpAddressType") or "ipv4"
+    return answer
+
+
+def _handle_modify_vpc_endpoint(self):
+    answer = _handle_modify(self)
+    endpoint = self.ec2_backend.vpc_end_points[self._get_param("VpcEndpointId")]
+    if self._get_param("PrivateDnsEnabled") is not None:
+        endpoint.private_dns_enabled = self._get_bool_param("PrivateDnsEnabled")
+    if kind := self._get_param("IpAddressType"):
+        endpoint.ip_address_type = kind
+    return answer
+
+
+def _route_state(self):
+    """Of the targets that a route may lead to, those tell whether they are still there."""
+    for target in (self.nat_gateway, self.transit_gateway, self.vpc_pcx):
+        state = getattr(target, "state", None) or getattr(target, "_status", None)
+        if getattr(state, "code", state) in ("deleting", "deleted"):
+            return "blackhole"
+    return "active"
+
+
+def _prefix_list_cidrs(self):
+    versions = list(self.entries.values())
+    return [entry["Cidr"] for entry in versions[-1]] if versions else []
 
 
 EC2Backend.create_vpc_endpoint = _create_vpc_endpoint
 EC2Backend.modify_vpc_endpoint = _modify_vpc_endpoint
 EC2Backend._add_source_group = _add_source_group
 VPCs.create_vpc_endpoint = _handle_create_vpc_endpoint
+VPCs.modify_vpc_endpoint = _handle_modify_vpc_endpoint
+Route.state = property(_route_state)
+ManagedPrefixList.cidrs = property(_prefix_list_cidrs)
 
 # Machine images take moto longer to make, for every account and after every reset, than all else.
 moto.settings.ec2_load_default_amis = lambda: False

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -103,3 +104,48 @@ def vpc(aws):
 def sqs(aws, vpc):
     """The VPC's SQS endpoint, with the policy of AWS's sample."""
     return aws.endpoint(vpc, policy=harness.blog_policy())
+
+
+@pytest.fixture
+def people(aws):
+    """The way to the emulated AWS for a person: which calls came by it, and what happens to them."""
+    with contextlib.closing(aws.for_people()) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def surroundings(aws, people, tmp_path):
+    """The variables of a person's shell, with a profile for each account."""
+    iam = aws.client("iam", harness.PARTICIPANT)
+    iam.create_user(UserName="airflow")
+    key = iam.create_access_key(UserName="airflow")["AccessKey"]["AccessKeyId"]
+    (tmp_path / "credentials").write_text(
+        "[owner]\naws_access_key_id = testing\naws_secret_access_key = testing\n"
+        f"[participant]\naws_access_key_id = {key}\naws_secret_access_key = testing\n"
+    )
+    address = f"http://127.0.0.1:{people.port}"
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "1",
+        "AWS_REGION": harness.REGION,
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ENDPOINT_URL_MWAA": harness.AIRFLOW,
+        "HTTP_PROXY": address,
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+@pytest.fixture
+def cli(program, surroundings):
+    """Runs the program with words; variables that are None are left out."""
+
+    def run(*words, stdin="", **variables):
+        env = {name: it for name, it in {**surroundings, **variables}.items() if it is not None}
+        return subprocess.run(
+            [program, *words], env=env, input=stdin, capture_output=True, text=True, timeout=60
+        )
+
+    return run

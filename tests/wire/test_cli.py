@@ -10,8 +10,8 @@ import threading
 import time
 
 import pytest
+from command_line import AWS, FINDINGS, OF_BOTH, OF_OWNER, RIGHT, USAGE, read, said
 from harness import (
-    AIRFLOW,
     LOOKS,
     OWNER,
     PARTICIPANT,
@@ -22,71 +22,11 @@ from harness import (
     event,
     sample,
 )
+from network import Network
 
 NAME, GUEST = "analytics", "forecasting"  # the environments of the sample events
 HOST = "a1b2c3d4-vpce.c3.us-east-1.airflow.amazonaws.com"
-RIGHT, FINDINGS, USAGE, AWS = range(4)  # exit codes
 DENIED = {"EC2": "UnauthorizedOperation", "MWAA": "AccessDeniedException"}
-
-
-@pytest.fixture
-def people(aws):
-    """The way to the emulated AWS for a person: which calls came by it, and what happens to them."""
-    with contextlib.closing(aws.for_people()) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def surroundings(aws, people, tmp_path):
-    """The variables of a person's shell, with a profile for each account."""
-    iam = aws.client("iam", PARTICIPANT)
-    iam.create_user(UserName="airflow")
-    key = iam.create_access_key(UserName="airflow")["AccessKey"]["AccessKeyId"]
-    (tmp_path / "credentials").write_text(
-        "[owner]\naws_access_key_id = testing\naws_secret_access_key = testing\n"
-        f"[participant]\naws_access_key_id = {key}\naws_secret_access_key = testing\n"
-    )
-    address = f"http://127.0.0.1:{people.port}"
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_MAX_ATTEMPTS": "1",
-        "AWS_REGION": REGION,
-        "AWS_ENDPOINT_URL": address,
-        "AWS_ENDPOINT_URL_MWAA": AIRFLOW,
-        "HTTP_PROXY": address,
-        "NO_PROXY": "127.0.0.1",
-    }
-
-
-@pytest.fixture
-def cli(program, surroundings):
-    """Runs the program with words; variables that are None are left out."""
-
-    def run(*words, stdin="", **variables):
-        env = {name: it for name, it in {**surroundings, **variables}.items() if it is not None}
-        return subprocess.run(
-            [program, *words], env=env, input=stdin, capture_output=True, text=True, timeout=60
-        )
-
-    return run
-
-
-OF_OWNER = ("--owner-profile", "owner")
-OF_BOTH = (*OF_OWNER, "--environment-profile", "participant")
-
-
-def said(run, code):
-    """What it printed, if it ended so."""
-    assert run.returncode == code, f"{run.returncode}\n{run.stdout}\n{run.stderr}"
-    assert "panicked" not in run.stderr
-    return run.stdout
-
-
-def read(run, code=RIGHT):
-    return json.loads(said(run, code))
 
 
 @pytest.fixture
@@ -486,6 +426,7 @@ def test_with_one_profile_the_half_of_the_web_server_is_shown_that_can_be_seen(c
 COMMANDS = {
     "plan": ("plan", NAME),
     "status": ("status",),
+    "doctor": ("doctor", NAME),
     "wait": ("wait", NAME, "--for", "pending"),
     "webserver": ("webserver", NAME),
 }
@@ -529,6 +470,7 @@ def test_a_profile_that_is_named_counts_more_than_keys_in_variables(people, cli,
 DENIALS = [
     ("plan", "DescribeVpcEndpoints"),
     ("status", "DescribeSubnets"),
+    ("doctor", "DescribeSubnets"),  # of others it says what it could not see
     ("webserver", "DescribeVpcEndpoints"),
     ("wait", "GetEnvironment"),
     ("plan", "GetEnvironment"),
@@ -556,6 +498,9 @@ def test_the_policy_that_a_command_prints_is_of_the_calls_that_it_makes(
     policy = read(cli(name, "--iam", AWS_ACCESS_KEY_ID=None))
     assert not people.calls, "nobody was asked"
     actions = {action for it in policy["Statement"] for action in it["Action"]}
+    net = Network(aws, vpc)
+    net.set_resolvers("AmazonProvidedDNS")
+    net.let_in_list(vpc.group, "10.0.0.0/8")
 
     # Before the endpoints are there, and after that; and a participant's.
     cli(*COMMANDS[name], *OF_OWNER)
@@ -582,7 +527,7 @@ def test_a_policy_is_of_the_partition_and_region_that_are_named(cli):
     [
         (), ("plans",), ("plan",), ("plan", "x", "--events", "y"), ("wait", "x"), ("wait", "x", "--for", "long"),
         ("wait", "x", "--for", "pending", "--timeout", "soon"), ("plan", "/etc/profile", *OF_OWNER), ("webserver",),
-        ("plan", "arn:aws:s3:::x"), ("completions", "cmd"),
+        ("doctor",), ("plan", "arn:aws:s3:::x"), ("completions", "cmd"),
     ],
     ids=" ".join,
 )  # fmt: skip
