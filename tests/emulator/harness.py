@@ -177,6 +177,17 @@ class Call:
 
     action: str
     parameters: dict
+    began: float = field(default=0.0, compare=False)  # in seconds, by `time.monotonic`
+    ended: float = field(default=0.0, compare=False)
+
+
+def rounds(calls):
+    """How many of the calls were made one after another, each after the answer to the one before."""
+    done = []
+    for call in sorted(calls, key=lambda it: it.began):
+        before = (depth for ended, depth in done if ended <= call.began)
+        done.append((call.ended, 1 + max(before, default=0)))
+    return max((depth for _, depth in done), default=0)
 
 
 @dataclass
@@ -217,6 +228,7 @@ class Proxy:
         """
         self.calls, self.faults = [], []
         self.on_call = lambda call: None
+        self._answers, self._seconds = None, None
         self._request_headers, self._answer_headers = request, answer
         self.hosts = hosts or {}
         self._upstream = address, port
@@ -253,6 +265,17 @@ class Proxy:
         """
         self.faults.append(Fault(action, nth, times, after, status, code, content))
 
+    def record(self):
+        """Keeps what is answered from now on."""
+        self._answers = {}
+
+    def replay(self, seconds):
+        """Answers from now on what was asked before as it was answered then, after some seconds.
+
+        So a call takes as long as one to AWS, and not as long as moto does.
+        """
+        self._seconds = seconds
+
     def clear(self):
         with self._lock:
             self.calls, self.faults = [], []
@@ -266,15 +289,28 @@ class Proxy:
         url = urllib.parse.urlsplit(request.path)
         path = url._replace(scheme="", netloc="").geturl()
         call = _call(path, body)
+        call.began = time.monotonic()
         with self._lock:
             self.calls.append(call)
             struck = [fault for fault in self.faults if fault.strikes(call.action)]
         self.on_call(call)
+        signer = request.headers.get("Authorization", "").partition("/")[0]
+        asked = request.command, request.path, body, signer
+
+        def answered(*answer):
+            if self._answers is not None:
+                self._answers[asked] = answer
+            call.ended = time.monotonic()
+            _answer(request, *answer)
+
+        if self._seconds is not None:
+            time.sleep(self._seconds)
+            return answered(*self._answers[asked])
         if struck and not struck[0].after:
             return _break(request, struck[0])
         if url.netloc:
             answer = self._host(url.hostname)(request.command, path, request.headers, body)
-            return _break(request, struck[0]) if struck else _answer(request, *answer)
+            return _break(request, struck[0]) if struck else answered(*answer)
         upstream = http.client.HTTPConnection(*self._upstream)
         with contextlib.closing(upstream):
             headers = self._request_headers(end_to_end(request.headers))
@@ -287,7 +323,7 @@ class Proxy:
         if struck:
             return _break(request, struck[0])
         headers = self._answer_headers(end_to_end(answer.headers), content)
-        _answer(request, answer.status, headers, content)
+        answered(answer.status, headers, content)
 
     def _host(self, name):
         known = (answer for part, answer in self.hosts.items() if part in name.split("."))

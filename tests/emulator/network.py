@@ -79,6 +79,11 @@ class Network:
         waiting = {"createdAt": time.time() - 600, "sourceBucketArn": f"arn:aws:s3:::{BUCKET}"}
         self.aws.mwaa.put(it, **{**waiting, **self.fields})
 
+    def forget(self):
+        """There is no such environment."""
+        self.aws.mwaa.remove(self.event)
+        self.event = None
+
     def planned(self):
         """The words for an environment like this one that is to be."""
         return (
@@ -94,6 +99,12 @@ class Network:
 
     def subnet_model(self, id):
         return ec2_backends[OWNER][REGION].get_subnet(id)
+
+    def list_of_s3(self):
+        """The prefix list of S3's addresses."""
+        (table,) = self.ec2.describe_route_tables(RouteTableIds=self.tables[:1])["RouteTables"]
+        lists = (it.get("DestinationPrefixListId") for it in table["Routes"])
+        return next(it for it in lists if it)
 
     def main_table(self):
         main = [{"Name": "association.main", "Values": ["true"]}, *inside(self.vpc.id)]
@@ -173,7 +184,12 @@ class Network:
 
     def let_in(self, group, *sources, ports=(0, 65535), protocol="tcp"):
         """Rules of a group that let in groups: ids, or `account/id`."""
-        self._rule("authorize_security_group_ingress", group, sources, ports, protocol)
+        pairs = []
+        for source in sources:
+            account, _, id = source.rpartition("/")
+            pairs.append({"GroupId": id, **({"UserId": account} if account else {})})
+        rule = tcp(ports[0], ports[-1], UserIdGroupPairs=pairs) | {"IpProtocol": protocol}
+        self.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
 
     def let_in_list(self, group, *blocks):
         """The same of a prefix list of one's own."""
@@ -196,18 +212,8 @@ class Network:
 
     def let_out_only(self, group, block=ANYWHERE, ports=(0, 65535)):
         self.let_in_no_more(group, egress=True)
-        rule = {"IpProtocol": "tcp", "FromPort": ports[0], "ToPort": ports[-1]}
-        rule["IpRanges"] = [{"CidrIp": block}]
+        rule = tcp(*ports, IpRanges=[{"CidrIp": block}])
         self.ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[rule])
-
-    def _rule(self, call, group, sources, ports, protocol):
-        pairs = []
-        for source in sources:
-            account, _, id = source.rpartition("/")
-            pairs.append({"GroupId": id, **({"UserId": account} if account else {})})
-        rule = {"IpProtocol": protocol, "UserIdGroupPairs": pairs}
-        rule |= {} if protocol == "-1" else {"FromPort": ports[0], "ToPort": ports[-1]}
-        getattr(self.ec2, call)(GroupId=group, IpPermissions=[rule])
 
     def endpoint(self, name, policy=None, **wanted):
         """An interface endpoint with private DNS, or the gateway endpoint to S3."""
@@ -228,7 +234,7 @@ class Network:
         self.ec2.modify_vpc_endpoint(VpcEndpointId=self.endpoints[name], **wanted)
 
     def set_policy(self, name, *statements):
-        text = json.dumps({"Statement": list(statements)})
+        text = json.dumps({"Statement": list(statements)}, separators=(",", ":"))
         self.change(name, PolicyDocument=text)
 
     def add_policy(self, name, *statements):
@@ -243,6 +249,11 @@ class Network:
         for id, it in self.aws.snapshot(self.vpc).made_for(self.event).endpoints.items():
             self.endpoints[it["tags"]["mwaa-vpc-endpoints/role"]] = id
             (self.own_door,) = it["groups"]
+
+
+def tcp(first, last=None, **source):
+    """A rule of a security group, as EC2 takes it."""
+    return {"IpProtocol": "tcp", "FromPort": first, "ToPort": last or first, **source}
 
 
 def inside(vpc_id):

@@ -144,12 +144,14 @@ def _handle_modify_vpc_endpoint(self):
 
 
 def _route_state(self):
-    """Of the targets that a route may lead to, those tell whether they are still there."""
-    for target in (self.nat_gateway, self.transit_gateway, self.vpc_pcx):
-        state = getattr(target, "state", None) or getattr(target, "_status", None)
-        if getattr(state, "code", state) in ("deleting", "deleted"):
-            return "blackhole"
-    return "active"
+    """Those of its targets that moto lets go tell whether they are still there."""
+    nat, transit, peering = self.nat_gateway, self.transit_gateway, self.vpc_pcx
+    is_gone = (
+        (nat and nat.state == "deleted")
+        or (transit and transit.id not in self.route_table.ec2_backend.transit_gateways)
+        or (peering and peering._status.code == "deleted")
+    )
+    return "blackhole" if is_gone else "active"
 
 
 def _prefix_list_cidrs(self):
