@@ -434,6 +434,7 @@ class Aws:
         self._moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         self._moto.start()
         self._port = self._moto.get_host_and_port()[1]
+        self._clients = {}
         self.mwaa = mwaa.Mwaa()
         self.proxy = Proxy(
             self._port,
@@ -454,7 +455,9 @@ class Aws:
         return self._port
 
     def client(self, service, account=OWNER):
-        """A boto3 client of an account, past the proxy."""
+        """A boto3 client of an account, past the proxy. Each takes long to make, so it is kept."""
+        if known := self._clients.get((service, account)):
+            return known
         client = boto3.client(
             service,
             region_name=REGION,
@@ -466,6 +469,7 @@ class Aws:
         client.meta.events.register(
             "before-send", lambda request, **_: request.headers.update(caller(account))
         )
+        self._clients[service, account] = client
         return client
 
     def _ask_mwaa(self, _method, path, headers, _body):

@@ -58,9 +58,16 @@ class Network:
     subnets: list = field(default_factory=list)  # the environment's
     groups: list = field(default_factory=list)
     fields: dict = field(default_factory=dict)  # others of MWAA's answer
+    words: tuple = ()  # by which a person names the environment
+    asks: tuple = ()  # the profiles that a person has
     tables: list = field(default_factory=list)  # route tables of the private subnets
+    acl: str = None  # that of the private subnets
     public: list = field(default_factory=list)  # subnets
+    public_table: str = None
+    public_acl: str = None
     nats: list = field(default_factory=list)
+    services_group: str = None  # of the services' endpoints
+    own_group: str = None  # of the environment's endpoints
     endpoints: dict = field(default_factory=dict)  # ids by the name of their service
 
     def __post_init__(self):
@@ -154,7 +161,7 @@ class Network:
         made = self.ec2.create_nat_gateway(SubnetId=subnet, ConnectivityType=kind, **public)
         return made["NatGateway"]["NatGatewayId"]
 
-    def acl(self, subnets):
+    def new_acl(self, subnets):
         """A network ACL of its own for some subnets, which lets everything through at 100."""
         id = self.ec2.create_network_acl(VpcId=self.vpc.id)["NetworkAcl"]["NetworkAclId"]
         for egress in (False, True):
@@ -217,7 +224,8 @@ class Network:
 
     def endpoint(self, name, policy=None, **wanted):
         """An interface endpoint with private DNS, or the gateway endpoint to S3."""
-        wanted = {"SubnetIds": self.vpc.subnets, "SecurityGroupIds": [self.door], **wanted}
+        place = {"SubnetIds": self.vpc.subnets, "SecurityGroupIds": [self.services_group]}
+        wanted = {**place, **wanted}
         kind = {"VpcEndpointType": "Interface", "PrivateDnsEnabled": True}
         if "RouteTableIds" in wanted:
             kind = {"VpcEndpointType": "Gateway"}
@@ -239,7 +247,8 @@ class Network:
 
     def add_policy(self, name, *statements):
         """More statements in a policy."""
-        self.set_policy(name, *json.loads(self.model(name).policy_document)["Statement"], *statements)
+        there = json.loads(self.model(name).policy_document)["Statement"]
+        self.set_policy(name, *there, *statements)
 
     def delete(self, name):
         self.ec2.delete_vpc_endpoints(VpcEndpointIds=[self.endpoints[name]])
@@ -248,7 +257,7 @@ class Network:
         """Adds the endpoints that the function has made, as `database` and `webserver`."""
         for id, it in self.aws.snapshot(self.vpc).made_for(self.event).endpoints.items():
             self.endpoints[it["tags"]["mwaa-vpc-endpoints/role"]] = id
-            (self.own_door,) = it["groups"]
+            (self.own_group,) = it["groups"]
 
 
 def tcp(first, last=None, **source):
@@ -266,15 +275,15 @@ def _begun(aws, cidr):
     net.set_resolvers("AmazonProvidedDNS")
     net.let_in(net.vpc.group, net.vpc.group, protocol="-1")
     net.tables = [net.table(subnet) for subnet in net.vpc.subnets]
-    net.acl_id = net.acl(net.vpc.subnets)
-    net.door = aws.group(net.vpc.id, "endpoints")
+    net.acl = net.new_acl(net.vpc.subnets)
+    net.services_group = aws.group(net.vpc.id, "endpoints")
     return net
 
 
 def closed(aws, cidr="10.192"):
     """A private VPC without a way out: endpoints for each service."""
     net = _begun(aws, cidr)
-    net.let_in(net.door, net.vpc.group, ports=(443,))
+    net.let_in(net.services_group, net.vpc.group, ports=(443,))
     for name in SERVICES:
         # AWS's sample for SQS: no queue is let through yet.
         net.endpoint(name, [allow("sqs:*", [])] if name == "sqs" else None)
@@ -285,12 +294,12 @@ def closed(aws, cidr="10.192"):
 def with_nat(aws, cidr="10.192"):
     """A private VPC with a NAT gateway in each zone, and an endpoint for SQS only."""
     net = _begun(aws, cidr)
-    net.let_in(net.door, net.vpc.group, ports=(443,))
+    net.let_in(net.services_group, net.vpc.group, ports=(443,))
     net.public = [
         aws.subnet(net.vpc.id, f"{cidr}.{n}.0/24", zone) for n, zone in ((10, "a"), (11, "b"))
     ]
     net.public_table = net.table(*net.public)
-    net.public_acl = net.acl(net.public)
+    net.public_acl = net.new_acl(net.public)
     net.route(net.public_table, GatewayId=net.internet_gateway())
     for public, table in zip(net.public, net.tables):
         nat = net.nat(public)
@@ -303,9 +312,9 @@ def with_nat(aws, cidr="10.192"):
 def share(net):
     """Shows the VPC's subnets to the participant, with whose group the environment is made.
 
-    The participant sees the VPC, its subnets, route tables and ACLs, and the owner the participant's
-    groups (VPC user guide, "Share your VPC subnets with other accounts"). moto shares nothing, so
-    that both accounts get the same objects here.
+    The participant sees the VPC, its subnets, route tables and ACLs, and the owner the groups of the
+    participant (VPC user guide, "Share your VPC subnets with other accounts"). moto shares nothing,
+    so that both accounts get the same objects here.
     """
     owner, guest = (ec2_backends[account][REGION] for account in (OWNER, PARTICIPANT))
     net.groups = [net.aws.group(net.vpc.id, "airflow", PARTICIPANT)]
@@ -322,8 +331,8 @@ def share(net):
     owner.groups[net.vpc.id][group.id] = guest.groups[net.vpc.id][group.id] = group
     source = f"{PARTICIPANT}/{group.id}"
     net.owner = PARTICIPANT
-    net.let_in_no_more(net.door)
-    net.let_in(net.door, source, ports=(443,))
+    net.let_in_no_more(net.services_group)
+    net.let_in(net.services_group, source, ports=(443,))
     own = net.aws.client("ec2", PARTICIPANT)
     pair = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group.id}]}
     own.authorize_security_group_ingress(GroupId=group.id, IpPermissions=[pair])

@@ -108,7 +108,7 @@ def sqs(aws, vpc):
 
 @pytest.fixture
 def people(aws):
-    """The way to the emulated AWS for a person: which calls came by it, and what happens to them."""
+    """A person's way to the emulated AWS: which calls came by it, and what happens to them."""
     with contextlib.closing(aws.for_people()) as proxy:
         yield proxy
 

@@ -1,4 +1,4 @@
-"""`mwaa-vpc doctor`: of a VPC with one fault it says which it is, and nothing else; of a healthy one, nothing."""
+"""`mwaa-vpc doctor`: of a VPC with one fault it says that one, and of a healthy one nothing."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import time
 import network
 import pytest
 from command_line import FINDINGS, OF_BOTH, OF_OWNER, OF_PARTICIPANT, RIGHT, USAGE, read, said
-from harness import LOOKS, OWNER, PARTICIPANT, REGION, ROOT, event, rounds
+from harness import LOOKS, OWNER, PARTICIPANT, REGION, ROOT, Call, event, rounds
 from network import ANYWHERE, allow, deny, s3_policy, tcp
 
 NAME, GUEST = "analytics", "forecasting"  # the environments of the sample events
@@ -119,6 +119,39 @@ def without(name):
     return lambda it: it.delete(name)
 
 
+def changed(name, **wanted):
+    return lambda it: it.change(name, **wanted)
+
+
+def policy(name, *statements):
+    return lambda it: it.set_policy(name, *statements)
+
+
+def denied(way, block, *ports, acl="acl"):
+    """An ACL's entry that comes before those which allow all: for what comes in, or goes out."""
+    return lambda it: it.entry(getattr(it, acl), 90, way == "out", block, ports)
+
+
+def lets_nobody_in(group):
+    return lambda it: it.let_in_no_more(group(it))
+
+
+def named_too(group):
+    return lambda it: it.groups.append(group(it))
+
+
+def the_services_group(it):
+    return it.services_group
+
+
+def the_environments_group(it):
+    return it.groups[0]
+
+
+def internet_gateway_on_a_private_table(it):
+    it.route(it.tables[0], GatewayId=it.internet_gateway())
+
+
 def third_subnet(it):
     subnet = it.aws.subnet(it.vpc.id, "10.192.22.0/24", "c")
     it.associate(it.tables[0], subnet)
@@ -179,35 +212,36 @@ def no_way_back_to_the_private_subnet(it):
 
 
 def nothing_out_but_to_the_vpc(it):
-    it.entry(it.acl_id, 80, True, VPC, allow=True)
-    it.entry(it.acl_id, 90, True, ports=(443,))
+    it.entry(it.acl, 80, True, VPC, allow=True)
+    it.entry(it.acl, 90, True, ports=(443,))
 
 
 def only_the_vpc(it):
     """As many do by hand."""
     for egress in (False, True):
-        it.ec2.delete_network_acl_entry(NetworkAclId=it.acl_id, RuleNumber=100, Egress=egress)
-        it.entry(it.acl_id, 100, egress, VPC, allow=True, protocol="-1")
+        it.ec2.delete_network_acl_entry(NetworkAclId=it.acl, RuleNumber=100, Egress=egress)
+        it.entry(it.acl, 100, egress, VPC, allow=True, protocol="-1")
 
 
 def denied_before_it_is_allowed(it):
-    it.entry(it.acl_id, 90, False, ports=(443,), allow=True)
-    it.entry(it.acl_id, 80, False, ports=(0, 1023))
+    it.entry(it.acl, 90, False, ports=(443,), allow=True)
+    it.entry(it.acl, 80, False, ports=(0, 1023))
 
 
 def endpoint_behind_another_acl(it):
     others = [it.aws.subnet(it.vpc.id, f"10.192.{n}.0/24", z) for n, z in ((30, "a"), (31, "b"))]
     it.delete("kms")
     it.endpoint("kms", SubnetIds=others)
-    it.entry(it.acl(others), 90, False, ports=(443,))
+    it.entry(it.new_acl(others), 90, False, ports=(443,))
 
 
 def admits(*sources, ports=(443,), protocol="tcp"):
     """The services' endpoints let these in, and nobody else."""
 
     def change(it):
-        it.let_in_no_more(it.door)
-        it.let_in(it.door, *(source(it) for source in sources), ports=ports, protocol=protocol)
+        it.let_in_no_more(it.services_group)
+        groups = [source(it) for source in sources]
+        it.let_in(it.services_group, *groups, ports=ports, protocol=protocol)
 
     return change
 
@@ -227,19 +261,15 @@ def six_groups(it):
 def own_endpoint_with_the_services_group(it):
     it.change(
         "database",
-        AddSecurityGroupIds=[it.door],
-        RemoveSecurityGroupIds=[it.own_door],
+        AddSecurityGroupIds=[it.services_group],
+        RemoveSecurityGroupIds=[it.own_group],
     )
 
 
 def own_endpoints_admit_the_bare_group(it):
     """An id without an account is one of the owner's own groups."""
-    it.let_in_no_more(it.own_door)
-    it.let_in(it.own_door, it.groups[0], ports=(443, 5432))
-
-
-def queue_of(net):
-    return net.event["detail"]["celeryExecutorQueue"]
+    it.let_in_no_more(it.own_group)
+    it.let_in(it.own_group, it.groups[0], ports=(443, 5432))
 
 
 def full_policy(it):
@@ -253,8 +283,23 @@ def many_endpoints(it):
         it.endpoint(f"execute-api-{n}")
 
 
-# What is laid out, with which of its checks fail then; where several do, it is one cause with several
-# symptoms. A fault that returns words adds them to the command line.
+def s3_on_one_table(it):
+    it.change("s3", RemoveRouteTableIds=it.tables[1:])
+
+
+def in_one_subnet(name):
+    return lambda it: it.change(name, RemoveSubnetIds=it.subnets[1:])
+
+
+def another_queue(it):
+    queue = it.event["detail"]["celeryExecutorQueue"]
+    it.set_policy("sqs", allow("sqs:*", f"{queue}-2"))
+
+
+OTHERS = {"AWS": f"arn:aws:iam::{PARTICIPANT}:root"}
+
+# Which check fails, in which base, by what; where several do, it is one cause with several symptoms.
+# A fault that returns words adds them to the command line.
 FAULTS = [
     ("vpc.dns-support", CLOSED, "off", lambda it: it.set_attribute(EnableDnsSupport=False)),
     ("vpc.dns-hostnames", CLOSED, "off", lambda it: it.set_attribute(EnableDnsHostnames=False)),
@@ -263,56 +308,55 @@ FAULTS = [
     ("subnets.vpc", PLANNED, "not there", second_subnet(lambda it: "subnet-0123")),
     ("subnets.zones", CLOSED, "one by its id", same_zone_by_id),
     ("subnets.addresses", PLANNED, "one free", few_addresses),
-    ("routes.private", CLOSED, "internet gateway", lambda it: it.route(it.tables[0], GatewayId=it.internet_gateway())),
-    ("routes.private", CLOSED, "internet gateway in the main table", main_table_leads_to_the_internet),
+    ("routes.private", CLOSED, "internet gateway", internet_gateway_on_a_private_table),
+    ("routes.private", CLOSED, "by the main table", main_table_leads_to_the_internet),
     ("routes.blackhole", CLOSED, "transit gateway that is gone", route_to_what_is_gone),
     ("routes.nat", NAT, "failed", nat_state("failed")),
     ("routes.nat", NAT, "coming", nat_state("pending")),
     ("routes.nat-public", NAT, "in a private subnet", nat_in_a_private_subnet),
     ("routes.nat-public", NAT, "its subnet leads nowhere", lambda it: it.reroute(it.public_table)),
-    ("acls.database", CLOSED, "not in", lambda it: it.entry(it.acl_id, 90, False, VPC, (5432,))),
-    ("acls.database", CLOSED, "not out", lambda it: it.entry(it.acl_id, 90, True, VPC, (5432,))),
-    ("acls.https", CLOSED, "denied by a lower number than it is allowed by", denied_before_it_is_allowed),
-    ("acls.https", CLOSED, "not out to one of the subnets", lambda it: it.entry(it.acl_id, 90, True, "10.192.21.0/24", (443,))),
+    ("acls.database", CLOSED, "not in", denied("in", VPC, 5432)),
+    ("acls.database", CLOSED, "not out", denied("out", VPC, 5432)),
+    ("acls.https", CLOSED, "denied before it is allowed", denied_before_it_is_allowed),
+    ("acls.https", CLOSED, "not out to one", denied("out", "10.192.21.0/24", 443)),
     ("acls.https", CLOSED, "an endpoint behind another ACL", endpoint_behind_another_acl),
-    ("acls.answers", CLOSED, "not in", lambda it: it.entry(it.acl_id, 90, False, VPC, (32768, 60999))),
-    ("acls.answers", CLOSED, "not out", lambda it: it.entry(it.acl_id, 90, True, VPC, (1024, 5431))),
-    ("acls.s3", CLOSED, "no answers", lambda it: it.entry(it.acl_id, 90, False, "52.216.0.0/15", (1024, 65535))),
-    ("acls.s3", CLOSED, "not out to a part of it", lambda it: it.entry(it.acl_id, 90, True, "3.5.0.0/24", (443,))),
+    ("acls.answers", CLOSED, "not in", denied("in", VPC, 32768, 60999)),
+    ("acls.answers", CLOSED, "not out", denied("out", VPC, 1024, 5431)),
+    ("acls.s3", CLOSED, "no answers", denied("in", "52.216.0.0/15", 1024, 65535)),
+    ("acls.s3", CLOSED, "not out to a part of it", denied("out", "3.5.0.0/24", 443)),
     ("acls.s3", CLOSED, "the VPC only", only_the_vpc),
-    ("acls.internet", NAT, "no answers to the NAT gateway", lambda it: it.entry(it.public_acl, 90, False, ports=(1024, 65535))),
-    ("acls.internet", NAT, "no answers from the NAT gateway", no_way_back_to_the_private_subnet),
+    ("acls.internet", NAT, "no answers to NAT", denied("in", ANYWHERE, 1024, 65535, acl="public_acl")),
+    ("acls.internet", NAT, "no answers from NAT", no_way_back_to_the_private_subnet),
     ("acls.internet", NAT, "nothing out but to the VPC", nothing_out_but_to_the_vpc),
     ("services.present", CLOSED, "no kms", without("kms")),
     ("services.present", CLOSED, "no airflow.ops", without("airflow.ops")),
     ("services.present", CLOSED, "no sqs", without("sqs")),
     ("services.state", CLOSED, "rejected", state("logs", "rejected")),
     ("services.state", CLOSED, "failed", state("ecr.api", "failed")),
-    ("services.private-dns", CLOSED, "sqs", lambda it: it.change("sqs", PrivateDnsEnabled=False)),
-    ("services.private-dns", CLOSED, "ecr.dkr", lambda it: it.change("ecr.dkr", PrivateDnsEnabled=False)),
-    ("services.groups", CLOSED, "nobody", lambda it: it.let_in_no_more(it.door)),
-    ("services.groups", CLOSED, "another port", admits(lambda it: it.vpc.group, ports=(80,))),
-    ("services.groups", CLOSED, "UDP", admits(lambda it: it.vpc.group, protocol="udp")),
-    ("services.groups", NAT, "nobody, at an endpoint that is used beside NAT", lambda it: it.let_in_no_more(it.door)),
-    ("services.groups", SHARED, "the participant's group without its account", admits(lambda it: it.groups[0])),
-    ("services.policy", CLOSED, "kms is denied", lambda it: it.set_policy("kms", allow(), deny("kms:Decrypt"))),
-    ("services.policy", CLOSED, "logs for reading only", lambda it: it.set_policy("logs", allow("logs:Get*"))),
-    ("services.policy", CLOSED, "monitoring for another account", lambda it: it.set_policy(
-        "monitoring", allow(principal={"AWS": f"arn:aws:iam::{PARTICIPANT}:root"}))),
+    ("services.private-dns", CLOSED, "sqs", changed("sqs", PrivateDnsEnabled=False)),
+    ("services.private-dns", CLOSED, "ecr.dkr", changed("ecr.dkr", PrivateDnsEnabled=False)),
+    ("services.groups", CLOSED, "nobody", lets_nobody_in(the_services_group)),
+    ("services.groups", CLOSED, "another port", admits(the_environments_group, ports=(80,))),
+    ("services.groups", CLOSED, "UDP", admits(the_environments_group, protocol="udp")),
+    ("services.groups", NAT, "nobody, beside NAT", lets_nobody_in(the_services_group)),
+    ("services.groups", SHARED, "a group without its account", admits(the_environments_group)),
+    ("services.policy", CLOSED, "kms is denied", policy("kms", allow(), deny("kms:Decrypt"))),
+    ("services.policy", CLOSED, "logs for reading only", policy("logs", allow("logs:Get*"))),
+    ("services.policy", CLOSED, "for another account", policy("monitoring", allow(principal=OTHERS))),
     ("s3.way", CLOSED, "no gateway endpoint", without("s3")),
-    ("s3.way", CLOSED, "on one route table only", lambda it: it.change("s3", RemoveRouteTableIds=it.tables[1:])),
+    ("s3.way", CLOSED, "on one route table only", s3_on_one_table),
     ("s3.way", CLOSED, "failed", state("s3", "failed")),
-    ("s3.policy", CLOSED, "no layers", lambda it: it.set_policy("s3", s3_policy()[0])),
-    ("s3.policy", CLOSED, "another bucket", lambda it: it.set_policy("s3", *s3_policy("other"))),
+    ("s3.policy", CLOSED, "no layers", policy("s3", s3_policy()[0])),
+    ("s3.policy", CLOSED, "another bucket", policy("s3", *s3_policy("other"))),
     ("s3.policy", CLOSED, "denied", lambda it: it.add_policy("s3", deny("s3:*"))),
     ("groups.count", CLOSED, "six", six_groups),
-    ("groups.usable", CLOSED, "one of another VPC", lambda it: it.groups.append(another_vpc(it).group)),
-    ("groups.usable", SHARED, "one of the owner's", lambda it: it.groups.append(it.vpc.group)),
-    ("groups.self", SHARED, "nothing", lambda it: it.let_in_no_more(it.groups[0])),
+    ("groups.usable", CLOSED, "one of another VPC", named_too(lambda it: another_vpc(it).group)),
+    ("groups.usable", SHARED, "one of the owner's", named_too(lambda it: it.vpc.group)),
+    ("groups.self", SHARED, "nothing", lets_nobody_in(the_environments_group)),
     ("groups.self", PLANNED, "SSH", itself_only_by(22)),
     ("groups.self", PLANNED, "443", itself_only_by(443)),
     # Of the owner's environments the endpoints have the same group, which keeps out their own, too.
-    (("groups.self", "ours.groups"), CLOSED, "nothing", lambda it: it.let_in_no_more(it.vpc.group)),
+    (("groups.self", "ours.groups"), CLOSED, "nothing", lets_nobody_in(the_environments_group)),
     ("groups.outbound", CLOSED, "nothing", lambda it: it.let_in_no_more(it.vpc.group, egress=True)),
     ("groups.outbound", CLOSED, "443", lambda it: it.let_out_only(it.vpc.group, ports=(443,))),
     ("groups.outbound", CLOSED, "the VPC", lambda it: it.let_out_only(it.vpc.group, VPC)),
@@ -322,12 +366,12 @@ FAULTS = [
     ("ours.database", CLOSED, "rejected", state("database", "rejected")),
     ("ours.webserver", CLOSED, "deleted", without("webserver")),
     ("ours.webserver", NAT, "failed", state("webserver", "failed")),
-    ("ours.subnets", CLOSED, "one subnet", lambda it: it.change("database", RemoveSubnetIds=it.subnets[1:])),
+    ("ours.subnets", CLOSED, "one subnet", in_one_subnet("database")),
     ("ours.groups", CLOSED, "the services' group", own_endpoint_with_the_services_group),
-    ("ours.groups", SHARED, "the participant's group without its account", own_endpoints_admit_the_bare_group),
-    ("ours.address-type", CLOSED, "ipv6", lambda it: it.change("webserver", IpAddressType="ipv6")),
-    ("ours.queue", CLOSED, "missing", lambda it: it.set_policy("sqs", allow("sqs:*", []))),
-    ("ours.queue", SHARED, "another's", lambda it: it.set_policy("sqs", allow("sqs:*", queue_of(it)[:-1] + "x"))),
+    ("ours.groups", SHARED, "a group without its account", own_endpoints_admit_the_bare_group),
+    ("ours.address-type", CLOSED, "ipv6", changed("webserver", IpAddressType="ipv6")),
+    ("ours.queue", CLOSED, "missing", policy("sqs", allow("sqs:*", []))),
+    ("ours.queue", SHARED, "another's", another_queue),
     ("ours.queue-denied", CLOSED, "denied", lambda it: it.add_policy("sqs", deny("sqs:*"))),
     # The queue is missing because there is no room for it.
     (("ours.queue", "ours.policy-length"), CLOSED, "full", full_policy),
@@ -342,7 +386,10 @@ def all_of(ids):
 
 @pytest.mark.parametrize(
     ("ids", "base", "change"),
-    [pytest.param(ids, base, it, id=f"{' '.join(sorted(all_of(ids)))}: {what}") for ids, base, what, it in FAULTS],
+    [
+        pytest.param(ids, base, it, id=f"{' '.join(sorted(all_of(ids)))}: {what}")
+        for ids, base, what, it in FAULTS
+    ],
 )
 def test_a_fault_fails_its_check_and_no_other_with_an_environment_and_without(
     laid_out, doctor, ids, base, change
@@ -371,9 +418,12 @@ def catalogue():
 
 
 # The worst that these come to is a warning, or unknown.
-NEVER_FAIL = {"vpc.resolvers", "routes.way-out", "routes.alike", "services.zones", "hub.sqs", "ours.duplicate"}
-# The Rust tests show these: the program does not ask AWS RAM with whom subnets are shared, and takes
-# no subnets from an environment whose endpoints MWAA makes.
+NEVER_FAIL = {
+    *("vpc.resolvers", "routes.way-out", "routes.alike"),
+    *("services.zones", "hub.sqs", "ours.duplicate"),
+}
+# The Rust tests show these: the program does not ask AWS RAM with whom subnets are shared, and it
+# takes no subnets from an environment whose endpoints MWAA makes.
 NOT_OVER_THE_WIRE = {"subnets.shared", "subnets.owner"}
 
 
@@ -396,14 +446,14 @@ def test_each_check_that_can_fail_has_its_fault():
 def acl_of_the_guides(it):
     """The ports that are asked, and those that answers go to."""
     for egress in (False, True):
-        it.ec2.delete_network_acl_entry(NetworkAclId=it.acl_id, RuleNumber=100, Egress=egress)
+        it.ec2.delete_network_acl_entry(NetworkAclId=it.acl, RuleNumber=100, Egress=egress)
         for number, ports in ((100, (443,)), (110, (5432,)), (120, (1024, 65535))):
-            it.entry(it.acl_id, number, egress, ports=ports, allow=True)
+            it.entry(it.acl, number, egress, ports=ports, allow=True)
 
 
 def denied_after_it_is_allowed(it):
     for egress in (False, True):
-        it.entry(it.acl_id, 110, egress, ports=(443,))
+        it.entry(it.acl, 110, egress, ports=(443,))
 
 
 def let_in_by(group, block):
@@ -415,30 +465,22 @@ def let_in_by(group, block):
     return change
 
 
-def the_services_group(it):
-    return it.door
-
-
-def the_environments_group(it):
-    return it.vpc.group
-
-
 def let_in_by_a_prefix_list(it):
-    it.let_in_no_more(it.door)
-    it.let_in_list(it.door, "10.192.20.0/24", "10.192.21.0/24")
+    it.let_in_no_more(it.services_group)
+    it.let_in_list(it.services_group, "10.192.20.0/24", "10.192.21.0/24")
 
 
 def let_in_by_a_second_group(it):
     second = it.aws.group(it.vpc.id, "second")
     it.let_in(second, it.vpc.group, ports=(443,))
-    it.let_in_no_more(it.door)
+    it.let_in_no_more(it.services_group)
     for name in network.SERVICES:
         it.change(name, AddSecurityGroupIds=[second])
 
 
 def let_out_to_groups_and_s3(it):
     it.let_in_no_more(it.vpc.group, egress=True)
-    groups = [{"GroupId": it.vpc.group}, {"GroupId": it.door}]
+    groups = [{"GroupId": it.vpc.group}, {"GroupId": it.services_group}]
     rules = [tcp(443, 5432, UserIdGroupPairs=groups)]
     rules += [tcp(443, PrefixListIds=[{"PrefixListId": it.list_of_s3()}])]
     it.ec2.authorize_security_group_egress(GroupId=it.vpc.group, IpPermissions=rules)
@@ -457,13 +499,17 @@ def one_nat_for_both(it):
 
 def database_again(it):
     service = it.event["detail"]["databaseVpcEndpointService"]
-    group = {"SecurityGroupIds": [it.own_door]}
+    group = {"SecurityGroupIds": [it.own_group]}
     it.endpoint("again", ServiceName=service, PrivateDnsEnabled=False, **group)
 
 
 def dead_beside_one_that_works(it):
     database_again(it)
     state("again", "rejected")(it)
+
+
+def made_long_ago(it):
+    it.fields.update(status="AVAILABLE", createdAt=1_700_000_000)
 
 
 def s3_by_an_interface(it):
@@ -474,7 +520,7 @@ def s3_by_an_interface(it):
 RIGHT_TOO = [
     (CLOSED, "an ACL as the guides have it", acl_of_the_guides),
     (NAT, "an ACL as the guides have it", acl_of_the_guides),
-    (CLOSED, "denied by a higher number than it is allowed by", denied_after_it_is_allowed),
+    (CLOSED, "denied after it is allowed", denied_after_it_is_allowed),
     (CLOSED, "the VPC is let in", let_in_by(the_services_group, VPC)),
     (CLOSED, "everybody is let in", let_in_by(the_services_group, ANYWHERE)),
     (CLOSED, "a prefix list is let in", let_in_by_a_prefix_list),
@@ -483,15 +529,16 @@ RIGHT_TOO = [
     (CLOSED, "out to groups and S3 only", let_out_to_groups_and_s3),
     (CLOSED, "S3 by an interface endpoint", s3_by_an_interface),
     (CLOSED, "a dead endpoint beside one that works", dead_beside_one_that_works),
-    (CLOSED, "made long ago", lambda it: it.fields.update(status="AVAILABLE", createdAt=1_700_000_000)),
+    (CLOSED, "made long ago", made_long_ago),
     (NAT, "by halves of the internet", nat_by_halves),
     (NAT, "one NAT gateway for both", one_nat_for_both),
-    (NAT, "without private DNS", lambda it: it.change("sqs", PrivateDnsEnabled=False)),
+    (NAT, "without private DNS", changed("sqs", PrivateDnsEnabled=False)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("base", "change"), [pytest.param(base, it, id=f"{base}: {what}") for base, what, it in RIGHT_TOO]
+    ("base", "change"),
+    [pytest.param(base, it, id=f"{base}: {what}") for base, what, it in RIGHT_TOO],
 )
 def test_what_works_in_another_way_passes_too(laid_out, doctor, base, change):
     net = laid_out(base)
@@ -523,18 +570,20 @@ DOUBTS = [
     ({"subnets.addresses": "warn"}, CLOSED, lambda it: few_addresses(it, left=5)),
     ({"routes.way-out": "unknown"}, CLOSED, lambda it: transit(it, *it.tables)),
     ({"routes.alike": "warn"}, CLOSED, lambda it: transit(it, it.tables[0])),
-    ({"acls.internet": "warn"}, NAT, lambda it: it.entry(it.acl_id, 90, True, "5.0.0.0/8", (443,))),
-    ({"services.zones": "warn"}, CLOSED, lambda it: it.change("kms", RemoveSubnetIds=it.subnets[1:])),
+    ({"acls.internet": "warn"}, NAT, denied("out", "5.0.0.0/8", 443)),
+    ({"services.zones": "warn"}, CLOSED, in_one_subnet("kms")),
     ({"ours.clock": "warn"}, CLOSED, pending_for(60)),
     ({"ours.database": "warn"}, CLOSED, state("database", "pendingAcceptance")),
     ({"ours.duplicate": "warn"}, SHARED, database_again),
-    ({"ours.address-type": "warn"}, CLOSED, lambda it: it.change("database", IpAddressType="dualstack")),
+    ({"ours.address-type": "warn"}, CLOSED, changed("database", IpAddressType="dualstack")),
     ({"ours.queue-denied": "unknown"}, CLOSED, outside_the_organization),
     ({"ours.quota": "warn"}, CLOSED, lambda it: ("--endpoint-quota", "13")),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("verdicts", "base", "change"), DOUBTS, ids=[" ".join(it) for it, *_ in DOUBTS])
+@pytest.mark.parametrize(
+    ("verdicts", "base", "change"), DOUBTS, ids=[" ".join(it) for it, *_ in DOUBTS]
+)
 def test_what_is_in_doubt_is_said_and_fails_nothing(laid_out, doctor, verdicts, base, change):
     net = laid_out(base)
 
@@ -544,7 +593,9 @@ def test_what_is_in_doubt_is_said_and_fails_nothing(laid_out, doctor, verdicts, 
     assert (told.not_passed(), told.code) == ({**HEALTHY[base], **verdicts}, RIGHT), told
 
 
-def test_an_sqs_endpoint_in_another_vpc_is_named_where_nobody_sees_what_leads_there(laid_out, doctor):
+def test_an_sqs_endpoint_in_another_vpc_is_named_and_what_leads_there_is_unknown(
+    laid_out, doctor
+):
     net = laid_out(CLOSED)
     transit(net, *net.tables)
     net.delete("sqs")
@@ -563,8 +614,9 @@ def test_an_sqs_endpoint_in_another_vpc_is_named_where_nobody_sees_what_leads_th
 
 # What is unknown where a call is denied. All that needs endpoints is little less than all.
 OF_ACLS = {"acls.database", "acls.https", "acls.answers"}
-OF_ROUTES = {"routes.private", "routes.blackhole", "routes.way-out", "routes.alike", "routes.nat", "routes.nat-public"}
-OF_WAY_OUT = {"routes.way-out", "routes.alike", "acls.internet", "services.present", "s3.way", "groups.outbound"}
+OF_NAT = {"routes.nat", "routes.nat-public"}
+OF_ROUTES = {"routes.private", "routes.blackhole", "routes.way-out", "routes.alike"} | OF_NAT
+OF_WAY_OUT = {"routes.way-out", "routes.alike", "acls.internet", "services.present", "s3.way"}
 OF_GROUPS = {"groups.usable", "groups.self", "groups.outbound", "services.groups", "ours.groups"}
 OF_S3 = {"s3.way", "s3.policy", "acls.s3"}
 NOT_OF_ENDPOINTS = {"groups.count", "groups.usable", "groups.self", "ours.clock"}
@@ -572,7 +624,7 @@ DENIED = [
     ("DescribeNetworkAcls", CLOSED, OF_ACLS | {"acls.s3"}),
     ("DescribeNetworkAcls", NAT, OF_ACLS | {"acls.internet"}),
     ("DescribeRouteTables", CLOSED, OF_ROUTES | OF_S3 | {"acls.internet", "groups.outbound"}),
-    ("DescribeNatGateways", NAT, OF_WAY_OUT | {"routes.nat", "routes.nat-public"}),
+    ("DescribeNatGateways", NAT, OF_WAY_OUT | OF_NAT | {"groups.outbound"}),
     ("DescribeSecurityGroups", CLOSED, OF_GROUPS),
     ("DescribePrefixLists", CLOSED, {"acls.s3", "groups.outbound"}),
     ("DescribeVpcAttribute", CLOSED, {"vpc.dns-support", "vpc.dns-hostnames"}),
@@ -581,7 +633,9 @@ DENIED = [
 ]
 
 
-@pytest.mark.parametrize(("action", "base", "ids"), DENIED, ids=[f"{it}: {base}" for it, base, _ in DENIED])
+@pytest.mark.parametrize(
+    ("action", "base", "ids"), DENIED, ids=[f"{it}: {base}" for it, base, _ in DENIED]
+)
 def test_where_a_call_is_denied_what_needs_it_is_unknown_and_nothing_else(
     laid_out, doctor, people, action, base, ids
 ):
@@ -591,7 +645,8 @@ def test_where_a_call_is_denied_what_needs_it_is_unknown_and_nothing_else(
     told = doctor(net)
 
     assert (told.not_passed(), told.code) == (dict.fromkeys(ids, "unknown"), RIGHT), told
-    assert all(f"{action} answered UnauthorizedOperation" in told[id]["evidence"] for id in ids), told
+    reason = f"{action} answered UnauthorizedOperation"
+    assert all(reason in told[id]["evidence"] for id in ids), told
 
 
 def test_without_the_endpoints_no_check_passes_that_needs_them(laid_out, doctor, people):
@@ -624,8 +679,10 @@ def test_a_participant_alone_is_told_what_only_the_owner_sees(laid_out, doctor, 
 
     assert (told.having("fail", "warn"), told.code) == (set(), USAGE), told
     assert {"subnets.shared", "routes.private", "groups.self"} <= told.having("pass")
-    assert not {id for id in told.having("pass") if id.startswith(("acls", "services", "s3", "hub"))}
-    assert f"account {PARTICIPANT} does not see its endpoints" in told["services.present"]["evidence"]
+    owners = ("acls", "services", "s3", "hub")
+    assert not {id for id in told.having("pass") if id.startswith(owners)}
+    reason = f"account {PARTICIPANT} does not see its endpoints"
+    assert reason in told["services.present"]["evidence"]
     (unseen,) = told.answer["unseen"]
     assert unseen["from"].startswith(f"account {OWNER}: --owner-profile")
     assert "--owner-profile" in said(cli("doctor", GUEST, *OF_PARTICIPANT), USAGE)
@@ -692,7 +749,8 @@ def test_markdown_has_what_fails_as_its_first_heading_and_a_table_at_its_end(cli
     assert headings[0].endswith("(`services.present`)")
     assert "- Remedy: make interface endpoints" in text
     *_, last = text.rpartition("| --- | --- |\n")
-    assert re.fullmatch(r"(\| \w+ \| [^|]+ \|\n)+", last) and "| services | 1 fail, 5 pass |\n" in last
+    assert re.fullmatch(r"(\| \w+ \| [^|]+ \|\n)+", last)
+    assert "| services | 1 fail, 5 pass |\n" in last
 
 
 def test_json_has_each_check_with_all_that_is_known_of_it(cli, faulty):
@@ -747,6 +805,13 @@ def test_what_is_wrong_on_the_command_line_is_said(cli, mwaa, words, why):
 CALL = 0.15  # seconds that a call to AWS takes
 
 
+def test_a_round_is_what_is_asked_after_an_answer():
+    times = [(0, 1), (1, 2), (1.1, 2.1), (1.5, 3), (3, 4)]
+
+    assert rounds([Call("", {}, began, ended) for began, ended in times]) == 3
+    assert rounds([]) == 0
+
+
 @pytest.mark.parametrize("base", [CLOSED, SHARED])
 def test_of_50_endpoints_it_asks_in_a_few_rounds(laid_out, cli, people, base):
     net = laid_out(base)
@@ -765,7 +830,6 @@ def test_of_50_endpoints_it_asks_in_a_few_rounds(laid_out, cli, people, base):
     assert (again.returncode, again.stdout) == (RIGHT, told.stdout)
     print(f"{base}: {len(people.calls)} calls, {rounds(people.calls)} rounds, {seconds:.2f} s")
     # Whose the credentials are, the environment, its subnets, all else, and the VPC's DHCP options.
-    # These are five; where the machine is busy, calls side by side may look like one after another.
-    assert rounds(people.calls) <= 8
-    assert 8 * CALL < 2
+    # These are five. On a busy machine, calls side by side may look as if one came after another.
+    assert rounds(people.calls) <= 8 and 8 * CALL < 2
     assert len(people.calls) <= 20
