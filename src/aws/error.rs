@@ -109,7 +109,7 @@ pub(super) fn is_unknown_endpoint(code: Option<&str>) -> bool {
 }
 
 /// An SDK error as a failure.
-pub(super) fn failure<E>(call: &str, what: &str, error: &SdkError<E>) -> Failure
+pub fn failure<E>(call: &str, what: &str, error: &SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + Error + 'static,
     SdkError<E>: Error,

@@ -171,19 +171,24 @@ def mwaa_vpc_options():
     folder = ROOT / "src" / "bin" / "mwaa-vpc"
     shared = (folder / "options.rs").read_text()
     settings = shared.split("const SETTINGS", 1)[1].split("];", 1)[0]
+    through = (folder / "deployed.rs").read_text()
     found = {}
-    for path in sorted(folder.glob("*.rs")):
+    for path in sorted([*folder.glob("*.rs"), *folder.glob("*/mod.rs")]):
         text = path.read_text().split("#[cfg(test)]")[0]
         if "pub const NEEDS" not in text:
             continue
-        names = re.findall(r"\.long\(\"([a-z-]+)\"\)", text)
-        names += re.findall(r"\b(?:time|planned|limit)\(\s*\"([a-z-]+)\"", text)
+        names = re.findall(r"\b(?:time|planned|limit)\(\s*\"([a-z-]+)\"", text)
         names += re.findall(r"\boption\(\s*\"([a-z-]+)\"", shared)
         if "with_settings" in text:
             names += re.findall(r"\(\s*\"([a-z-]+)\",\s*\"[A-Z_]+\"", settings)
         flags = re.findall(r"\bflag\(\s*\"([a-z-]+)\"", shared)
-        flags += re.findall(r"\.long\(\"([a-z-]+)\"\)[^;]*?\.action\(ArgAction::SetTrue", text)
-        found[path.stem] = {f"--{it}": True for it in names} | {f"--{it}": None for it in flags}
+        if "with_function" in text:
+            names += re.findall(r"\boption\(\s*\"([a-z-]+)\"", through)
+            text += through
+        for name, rest in re.findall(r"\.long\(\"([a-z-]+)\"\)(.*?)(?=Arg::new|\Z)", text, re.S):
+            (flags if "ArgAction::SetTrue" in rest else names).append(name)
+        name = path.parent.name if path.stem == "mod" else path.stem
+        found[name] = {f"--{it}": True for it in names} | {f"--{it}": None for it in flags}
     return found
 
 
@@ -213,7 +218,8 @@ def check_mwaa_vpc(words, made, is_whole):
             loose.append(rest[at])
         at += 1
     is_cut = "…" in words or not is_whole
-    needs = name != "status" and not {"--iam", "--help", "--event", "--subnets"} & set(rest)
+    needs = name not in ("status", "sweep", "redrive")
+    needs = needs and not {"--iam", "--help", "--event", "--subnets"} & set(rest)
     if len(loose) > 1 or needs and not loose and not is_cut:
         raise Wrong(f"mwaa-vpc {name}: {loose or 'no environment'}")
     if name == "wait" and not {"--for", "--iam", "--help"} & {it.split("=")[0] for it in rest} and not is_cut:

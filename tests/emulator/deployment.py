@@ -195,6 +195,18 @@ class Desk:
     def run(self, tool, constants=None, **variables):
         return self.finish(self.start(tool, constants, **variables))
 
+    def begin(self, program, *words, **variables):
+        """Begins to run the command line with words; variables that are None are left out."""
+        env = {**self._surroundings, "AWS_REGION": REGION, **variables}
+        return subprocess.Popen(
+            [program, *words],
+            env={name: it for name, it in env.items() if it is not None},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def shell(self, script, variables=None):
         """Runs commands with bash as they stand in the documentation, in a folder with what this repository's has.
 

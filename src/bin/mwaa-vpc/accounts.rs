@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use aws_types::SdkConfig;
 use chrono::{SubsecRound, Utc};
 use clap::ArgMatches;
 use mwaa_vpc_endpoints::aws::mwaa::Asking;
@@ -29,6 +30,10 @@ pub struct Accounts {
     pub environment: Side,
     /// EC2 of the owner's account.
     pub ec2: Ec2,
+    /// How the owner's account is reached.
+    pub owner_config: SdkConfig,
+    /// How the environment's account is reached.
+    pub environment_config: SdkConfig,
     mwaa: Mwaa,
 }
 
@@ -64,6 +69,7 @@ impl Accounts {
         let config = aws::config::of_person(owner, common.region.as_deref()).await;
         let region = region(config.region().map(AsRef::as_ref))?;
         let mut mwaa = Mwaa::new(config.clone());
+        let mut environment_config = config.clone();
         let (owner_side, environment_side) = if environment == owner {
             let side = side(owner, &config).await?;
             (side.clone(), side)
@@ -73,6 +79,7 @@ impl Accounts {
                 tokio::join!(side(owner, &config), side(environment, &other));
             let environment = environment?;
             mwaa = mwaa.also(environment.account.clone(), &other);
+            environment_config = other;
             (owner?, environment)
         };
         Ok(Self {
@@ -80,6 +87,8 @@ impl Accounts {
             owner: owner_side,
             environment: environment_side,
             ec2: Ec2::new(aws_sdk_ec2::Client::new(&config)),
+            owner_config: config,
+            environment_config,
             mwaa,
         })
     }

@@ -24,7 +24,7 @@ use crate::spinner::Spinner;
 pub const NEEDS: Needs = Needs {
     owner: &ec2_network::PERMISSIONS,
     environments: &["airflow:GetEnvironment"],
-    lists: &[],
+    ..Needs::NONE
 };
 
 const EXAMPLES: &str = "\

@@ -1,18 +1,25 @@
-//! `mwaa-vpc`: what people ask about environments and their VPCs, on the same library as the function.
-//! It only looks.
+//! `mwaa-vpc`: what people ask about environments and their VPCs, on the same library as the function,
+//! and what they let the deployed function do. Of itself it only looks.
 //!
 //! Each command is a variant of [`Asked`] and a module with its options, what it needs of IAM, and
 //! what it does.
 
 mod accounts;
+mod deployed;
 mod doctor;
 mod iam;
+mod lambda;
+mod lines;
 mod options;
 mod paint;
 mod plan;
 mod problem;
+mod replay;
+mod result;
 mod spinner;
+mod stack;
 mod status;
+mod sweep;
 mod wait;
 mod webserver;
 
@@ -27,7 +34,7 @@ use options::Common;
 use paint::Paint;
 use problem::Problem;
 
-/// A command that looks at something.
+/// A command that looks at something, or lets the function do something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     Plan,
@@ -35,10 +42,20 @@ enum Asked {
     Doctor,
     Wait,
     Webserver,
+    Replay,
+    Sweep,
 }
 
 impl Asked {
-    const ALL: [Self; 5] = [Self::Plan, Self::Status, Self::Doctor, Self::Wait, Self::Webserver];
+    const ALL: [Self; 7] = [
+        Self::Plan,
+        Self::Status,
+        Self::Doctor,
+        Self::Wait,
+        Self::Webserver,
+        Self::Replay,
+        Self::Sweep,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -47,6 +64,8 @@ impl Asked {
             Self::Doctor => "doctor",
             Self::Wait => "wait",
             Self::Webserver => "webserver",
+            Self::Replay => "replay",
+            Self::Sweep => "sweep",
         }
     }
 
@@ -58,6 +77,8 @@ impl Asked {
             Self::Doctor => doctor::command(),
             Self::Wait => wait::command(),
             Self::Webserver => webserver::command(),
+            Self::Replay => replay::command(),
+            Self::Sweep => sweep::command(),
         };
         options::with_common(command)
     }
@@ -70,6 +91,8 @@ impl Asked {
             Self::Doctor => doctor::NEEDS,
             Self::Wait => wait::NEEDS,
             Self::Webserver => webserver::NEEDS,
+            Self::Replay => replay::NEEDS,
+            Self::Sweep => sweep::NEEDS,
         }
     }
 
@@ -85,6 +108,8 @@ impl Asked {
             Self::Doctor => doctor::answer(matches, common, paint).await,
             Self::Wait => wait::answer(matches, common, paint).await,
             Self::Webserver => webserver::answer(matches, common, paint).await,
+            Self::Replay => replay::answer(matches, common, paint).await,
+            Self::Sweep => sweep::answer(matches, common, paint).await,
         }
     }
 }
@@ -112,8 +137,8 @@ mod exit {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  all is right, or nothing would be done
-  1  something is not as it should be, or would be done
+  0  all is right, or nothing would be done; the function did what it was asked for
+  1  something is not as it should be, or would be done; the function could not do it
   2  the command line is wrong, or names no profile that could see it
   3  AWS did not answer, or refused, or knows no such environment";
 
@@ -129,7 +154,7 @@ fn command() -> Command {
         );
     Command::new(NAME)
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Looks at Amazon MWAA environments and the VPC endpoints that they need. It changes nothing.")
+        .about("Looks at Amazon MWAA environments and the VPC endpoints that they need.\nOnly replay and sweep change anything, through the deployed function, and nothing with --dry-run.")
         .after_help(EXIT_CODES)
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -160,7 +185,8 @@ async fn main() -> ExitCode {
 async fn run(asked: Asked, matches: &ArgMatches) -> u8 {
     let common = Common::of(matches);
     if common.iam {
-        let policy = iam::policy(asked.needs(), common.region.as_deref());
+        let names = deployed::names(matches);
+        let policy = iam::policy(asked.needs(), common.region.as_deref(), &names);
         print(&format!("{policy:#}\n"));
         return exit::RIGHT;
     }
@@ -219,10 +245,12 @@ mod tests {
     #[test]
     fn every_command_needs_something_and_says_so_as_a_policy() {
         for asked in Asked::ALL {
-            let policy = iam::policy(asked.needs(), Some("cn-north-1"));
+            let policy = iam::policy(asked.needs(), Some("cn-north-1"), &iam::Names::default());
             let statements = policy["Statement"].as_array().unwrap();
             assert!(!statements.is_empty(), "{}", asked.name());
-            assert!(policy.to_string().contains("airflow:GetEnvironment"), "{policy}");
+            // A sweep is about no environment in particular.
+            let asks = policy.to_string().contains("airflow:GetEnvironment");
+            assert_eq!(asks, asked != Asked::Sweep, "{policy}");
         }
     }
 }

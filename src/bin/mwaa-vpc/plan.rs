@@ -24,7 +24,7 @@ use crate::spinner::Spinner;
 pub const NEEDS: Needs = Needs {
     owner: &["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcEndpoints"],
     environments: &["airflow:GetEnvironment"],
-    lists: &[],
+    ..Needs::NONE
 };
 
 const EXAMPLES: &str = "\

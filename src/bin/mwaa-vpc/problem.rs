@@ -25,6 +25,8 @@ pub struct Problem {
 enum Kind {
     /// The command line must say something else.
     Usage,
+    /// The function could not do what it was asked for.
+    Failed,
     /// AWS did not answer as it should.
     Aws,
     /// The same, since it may not be asked.
@@ -42,6 +44,11 @@ impl Problem {
         Self { kind: Kind::Aws, ..Self::usage(message) }
     }
 
+    /// The function could not do what it was asked for.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Failed, ..Self::usage(message) }
+    }
+
     /// The same, with what helps.
     pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
@@ -50,6 +57,7 @@ impl Problem {
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::Usage => exit::USAGE,
+            Kind::Failed => exit::FINDINGS,
             Kind::Aws | Kind::Denied => exit::AWS,
         }
     }

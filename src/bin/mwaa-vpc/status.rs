@@ -24,6 +24,7 @@ pub const NEEDS: Needs = Needs {
     owner: &["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcEndpoints"],
     environments: &["airflow:GetEnvironment"],
     lists: &["airflow:ListEnvironments"],
+    ..Needs::NONE
 };
 
 const EXAMPLES: &str = "\

@@ -21,8 +21,7 @@ use crate::problem::Problem;
 use crate::spinner::{Spinner, elapsed};
 
 /// What it needs of IAM.
-pub const NEEDS: Needs =
-    Needs { owner: &[], environments: &["airflow:GetEnvironment"], lists: &[] };
+pub const NEEDS: Needs = Needs { environments: &["airflow:GetEnvironment"], ..Needs::NONE };
 
 const EXAMPLES: &str = "\
 It ends at once with exit code 1 and the reason if it cannot become so any more: CREATE_FAILED, DELETING, or PENDING for

@@ -28,7 +28,7 @@ pub const NEEDS: Needs = Needs {
         "ec2:DescribeVpcEndpoints",
     ],
     environments: &["airflow:GetEnvironment"],
-    lists: &[],
+    ..Needs::NONE
 };
 
 const EXAMPLES: &str = "\
