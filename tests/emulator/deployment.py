@@ -124,14 +124,18 @@ class Deployed:
         return _xml(200, IDENTITY.format(account_of(headers)))
 
     def ask_sqs(self, method, path, headers, body):
-        """moto's SQS, of the account whose credentials signed; some calls are refused."""
+        """moto's SQS, of the account whose credentials signed; some calls are refused. It need not be waited for."""
         call = headers["X-Amz-Target"].partition(".")[2]
+        asked = json.loads(body)
         with self._lock:
-            self.sqs_calls.append((call, json.loads(body)))
+            self.sqs_calls.append((call, asked))
         if code := self.sqs_refuses.get(call):
             told = json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": "refused"})
             return 400, {"Content-Type": "application/x-amz-json-1.0"}, told.encode()
         sent = {**harness.end_to_end(headers), **harness.caller(account_of(headers))}
+        if "WaitTimeSeconds" in asked:
+            body = json.dumps({**asked, "WaitTimeSeconds": 0}).encode()
+            sent = {name: it for name, it in sent.items() if name.lower() != "content-length"}
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.aws.port)) as moto:
             moto.request(method, path, body, sent)
             answer = moto.getresponse()

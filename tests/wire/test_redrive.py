@@ -1,4 +1,4 @@
-"""`make redrive`: from what lies in the queues for lost events to what a person reads."""
+"""`mwaa-vpc redrive`: from what lies in the queues for lost events to what a person reads."""
 
 import json
 import signal
@@ -11,7 +11,10 @@ from harness import OWNER, PARTICIPANT, Answer, environment, event, later, sampl
 
 pytestmark = pytest.mark.usefixtures("failed", "undelivered")
 
-NO_MWAA = "ENV_PROFILE"  # what is said where nobody may be asked
+NO_MWAA = "--environment-profile"  # what is said where nobody may be asked
+DONE, LEFT, USAGE, AWS = range(4)  # exit codes
+OF_PARTICIPANT = ("--environment-profile", "participant")
+PARTICIPANTS = ("--queue", "participant", *OF_PARTICIPANT)
 
 
 # What lies in the queues ---------------------------------------------------------------------
@@ -111,19 +114,24 @@ def participants(aws, deployed):
 
 
 @pytest.fixture
-def begin(aws, tmp_path):
-    """Begins to run the tool with variables, as make does. Here SQS need not be waited for."""
+def begin(aws, program, tmp_path):
+    """Begins to run the program with words."""
     desk = Desk(aws, tmp_path)
-    return lambda constants=None, **variables: desk.start("redrive", {"WAIT": 0, **(constants or {})}, **variables)
+
+    def begin(*words, owner="owner", **variables):
+        profile = ("--owner-profile", owner) if owner else ()
+        return desk.begin(program, "redrive", *profile, *words, **variables)
+
+    return begin
 
 
 @pytest.fixture
 def redrive(begin):
-    """Runs the tool."""
+    """Runs the program."""
 
-    def redrive(constants=None, **variables):
-        run = Desk.finish(begin(constants, **variables))
-        assert "Traceback" not in run.stderr, run.stderr
+    def redrive(*words, **variables):
+        run = Desk.finish(begin(*words, **variables))
+        assert "panicked" not in run.stderr, run.stderr
         run.said = " ".join(run.stdout.split())
         return run
 
@@ -131,12 +139,12 @@ def redrive(begin):
 
 
 def served(run):
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.returncode == DONE, run.stdout + run.stderr
     return run.said
 
 
 def not_all(run):
-    assert run.returncode == 1, run.stdout + run.stderr
+    assert run.returncode == LEFT, run.stdout + run.stderr
     return run.said
 
 
@@ -265,7 +273,7 @@ def test_a_participants_environment_is_asked_for_with_its_profile(mwaa, deployed
     for account in (OWNER, PARTICIPANT):
         failed.put(record(lost(account=account)))
 
-    served(redrive(ENV_PROFILE="participant"))
+    served(redrive(*OF_PARTICIPANT))
 
     assert sorted(it["Environment"]["Arn"].split(":")[4] for it in deployed.payloads) == [OWNER, PARTICIPANT]
 
@@ -408,19 +416,55 @@ def test_messages_that_somebody_else_received_are_told(deployed, failed, redrive
     assert "nothing but 1 message that somebody else received" in served(redrive())
 
 
-@pytest.mark.parametrize("constants", [{}, {"AT_ONCE": 24}], ids=["at once", "by turns"])
-def test_of_a_long_queue_each_message_is_served_once(mwaa, deployed, failed, redrive, constants):
+class Long:
+    """SQS with a long queue, which takes moto minutes."""
+
+    def __init__(self, queue, bodies):
+        self.url, self.hidden = queue.url, set()
+        self.messages = {str(at): it if isinstance(it, str) else json.dumps(it) for at, it in enumerate(bodies)}
+
+    def answer(self, _method, _path, headers, body):
+        asked, call = json.loads(body), headers["X-Amz-Target"].partition(".")[2]
+        told = {}
+        if asked["QueueUrl"] == self.url:
+            told = getattr(self, call)(asked)
+        return 200, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(told).encode()
+
+    def ReceiveMessage(self, asked):
+        ids = [it for it in self.messages if it not in self.hidden][: asked["MaxNumberOfMessages"]]
+        self.hidden |= set(ids)
+        return {"Messages": [{"MessageId": it, "ReceiptHandle": it, "Body": self.messages[it]} for it in ids]}
+
+    def DeleteMessageBatch(self, asked):
+        for it in asked["Entries"]:
+            del self.messages[it["ReceiptHandle"]]
+            self.hidden.remove(it["ReceiptHandle"])
+        return {"Successful": [{"Id": it["Id"]} for it in asked["Entries"]], "Failed": []}
+
+    def ChangeMessageVisibilityBatch(self, asked):
+        assert {it["VisibilityTimeout"] for it in asked["Entries"]} == {0}
+        self.hidden -= {it["ReceiptHandle"] for it in asked["Entries"]}
+        return {"Successful": [{"Id": it["Id"]} for it in asked["Entries"]], "Failed": []}
+
+    def GetQueueAttributes(self, _asked):
+        return {"Attributes": {"ApproximateNumberOfMessagesNotVisible": str(len(self.hidden))}}
+
+
+@pytest.mark.parametrize("strange", [7, 1207], ids=["at once", "by turns"])
+def test_of_a_long_queue_each_message_is_served_once(mwaa, deployed, failed, redrive, strange):
     names = [f"e{number}" for number in range(23)]
     for name in names:
         mwaa.put(lost(name))
-        failed.put(record(lost(name)))
-    for _ in range(7):
-        failed.put("strange")
+    half = [record(lost(name)) for name in names[:11]], [record(lost(name)) for name in names[11:]]
+    queue = Long(failed, [*half[0], *["strange"] * strange, *half[1]])
+    deployed.aws.proxy.hosts["sqs"] = queue.answer
 
-    assert "23 messages dealt with and deleted, 7 left" in not_all(redrive(constants))
+    said = not_all(redrive())
 
+    assert f"23 messages dealt with and deleted, {strange} left" in said
+    assert said.count("the first 500 messages") == (2 if strange > 1000 else 0)
     assert Counter(about(deployed)) == {(name, "MWAA"): 1 for name in names}
-    assert failed.visible == 7
+    assert len(queue.messages) == strange and not queue.hidden
 
 
 def test_a_message_that_sqs_hands_out_twice_is_one(mwaa, deployed, failed, redrive):
@@ -440,15 +484,14 @@ def test_a_message_that_sqs_hands_out_twice_is_one(mwaa, deployed, failed, redri
     assert "1 message dealt with and deleted, 0 left" in served(redrive())
 
 
-def test_what_is_held_stays_hidden_for_as_long_as_it_takes(mwaa, deployed, failed, redrive):
-    for name in ("one", "two"):
-        mwaa.put(lost(name))
-        failed.put(record(lost(name)))
+def test_what_is_received_is_hidden_for_half_an_hour_and_sqs_looks_on_all_its_servers(mwaa, deployed, failed, redrive):
+    mwaa.put(lost())
+    failed.put(record(lost()))
 
-    redrive({"PROLONG_AFTER": 0})
+    redrive()
 
-    times = [it["Entries"] for call, it in deployed.sqs_calls if call == "ChangeMessageVisibilityBatch"]
-    assert {"VisibilityTimeout": 1800}.items() <= times[-1][0].items() and len(times[-1]) == 1
+    received = [it for call, it in deployed.sqs_calls if call == "ReceiveMessage"]
+    assert all(it["VisibilityTimeout"] == 1800 and it["WaitTimeSeconds"] == 1 for it in received)
 
 
 # What fails ----------------------------------------------------------------------------------
@@ -466,12 +509,12 @@ def two(mwaa, scripted, failed):
 def test_a_failure_stops_the_redrive_and_its_message_stays(two, deployed, failed, redrive):
     said = not_all(redrive())
 
-    assert "RulesPerSecurityGroupLimitExceeded" in said and "KEEP_GOING=1" in said
+    assert "RulesPerSecurityGroupLimitExceeded" in said and "--keep-going" in said
     assert about(deployed) == [("bad", "MWAA")] and failed.visible == 2
 
 
 def test_it_goes_on_after_a_failure_if_told_to(two, deployed, failed, redrive):
-    said = not_all(redrive(KEEP_GOING="1"))
+    said = not_all(redrive("--keep-going"))
 
     assert "1 message dealt with and deleted, 1 left" in said
     assert len(deployed.payloads) == 2 and failed.visible == 1
@@ -483,7 +526,7 @@ def test_an_outcome_that_is_no_success_deletes_nothing(mwaa, scripted, failed, r
     scripted.outcomes["analytics"] = outcome
     failed.put(record(lost()))
 
-    assert f"The outcome is {outcome}" in not_all(redrive())
+    assert f"the outcome is {outcome}" in not_all(redrive())
 
     assert failed.visible == 1
 
@@ -546,7 +589,7 @@ def test_a_dry_run_shows_the_plan_and_touches_nothing(aws, mwaa, deployed, faile
     seen, before = [], aws.snapshot(vpc)
     deployed.while_invoked = lambda _: seen.append(failed.counts)
 
-    said = served(redrive(DRY_RUN="1"))
+    said = served(redrive("--dry-run"))
 
     assert aws.snapshot(vpc) == before
     assert seen == [(2, 0)] and failed.visible == 2, "visible again while it is at work"
@@ -560,7 +603,7 @@ def test_a_dry_run_tells_the_function_so_whatever_it_is_served_from(mwaa, deploy
     failed.put(record(lost("other", account=PARTICIPANT)))
     failed.put(record(lost("gone", status="DELETED")))
 
-    served(redrive(DRY_RUN="1"))
+    served(redrive("--dry-run"))
 
     assert [it["dryRun"] for it in deployed.payloads] == [True] * 3 and failed.visible == 3
 
@@ -659,7 +702,7 @@ def test_a_participants_queue_is_found_and_only_mwaas_word_handed_over(guest, pa
     forged = lost("forecasting", account=PARTICIPANT, networkConfiguration={"subnetIds": ["subnet-00000000"]})
     participants.put(forged, reasons("NO_PERMISSIONS"))
 
-    assert "NO_PERMISSIONS" in served(redrive(QUEUE="participant", ENV_PROFILE="participant"))
+    assert "NO_PERMISSIONS" in served(redrive(*PARTICIPANTS))
 
     (payload,) = deployed.payloads
     assert payload["Environment"]["Status"] == "AVAILABLE" and list(payload) == ["Environment"]
@@ -681,7 +724,7 @@ def test_a_participants_queue_is_found_and_only_mwaas_word_handed_over(guest, pa
 def test_what_mwaa_does_not_answer_for_is_left_in_a_participants_queue(guest, participants, deployed, redrive, body):
     participants.put(body)
 
-    assert "eft in the queue" in not_all(redrive(QUEUE="participant", ENV_PROFILE="participant"))
+    assert "eft in the queue" in not_all(redrive(*PARTICIPANTS))
 
     assert deployed.payloads == [] and participants.visible == 1
 
@@ -690,7 +733,7 @@ def test_nothing_is_served_from_a_participants_queue_where_mwaa_may_not_be_asked
     aws.mwaa.reset()
     participants.put(lost("forecasting", account=PARTICIPANT))
 
-    assert "may not ask MWAA" in not_all(redrive(QUEUE="participant", ENV_PROFILE="participant"))
+    assert "may not ask MWAA" in not_all(redrive(*PARTICIPANTS))
 
     assert deployed.payloads == [] and participants.visible == 1
 
@@ -699,7 +742,7 @@ def test_a_queue_of_the_owners_account_that_is_not_the_stacks_is_not_believed_ei
     other = made(aws, "other")
     other.put(lost("gone", status="DELETED"))
 
-    assert "others may have written" in not_all(redrive(QUEUE=other.url))
+    assert "others may have written" in not_all(redrive("--queue", other.url))
 
     assert deployed.payloads == [] and other.visible == 1
 
@@ -707,7 +750,7 @@ def test_a_queue_of_the_owners_account_that_is_not_the_stacks_is_not_believed_ei
 def test_a_queue_of_the_stacks_is_believed_by_its_url_too(deployed, failed, redrive):
     failed.put(record(lost("gone", status="DELETED")))
 
-    served(redrive(QUEUE=failed.url))
+    served(redrive("--queue", failed.url))
 
     assert about(deployed) == [("gone", "DELETED")] and failed.visible == 0
 
@@ -717,7 +760,7 @@ def test_one_queue_can_be_named(mwaa, deployed, failed, undelivered, redrive):
     failed.put(record(lost()))
     undelivered.put(lost(), reasons())
 
-    served(redrive(QUEUE="undelivered"))
+    served(redrive("--queue", "undelivered"))
 
     assert (failed.visible, undelivered.visible) == (1, 0)
 
@@ -726,26 +769,87 @@ def test_one_queue_can_be_named(mwaa, deployed, failed, undelivered, redrive):
 
 
 @pytest.mark.parametrize(
-    "variables, said",
+    "words, variables, code, said",
     [
-        ({"QUEUE": "all"}, "QUEUE: 'all' is none of"),
-        ({"QUEUE": "participant"}, "name a profile of the participant's: ENV_PROFILE"),
-        ({"QUEUE": "participant", "ENV_PROFILE": "owner"}, "There is no stack of participant.yaml"),
-        ({"DRY_RUN": "maybe"}, "DRY_RUN"),
-        ({"KEEP_GOING": "maybe"}, "KEEP_GOING"),
-        ({"STACK": "another"}, "There is no stack another"),
-        ({"STACK": "another", "FUNCTION": FUNCTION}, "FailedEventsQueue is not known"),
-        ({"FUNCTION": "another"}, "There is no function another"),
-        ({"PROFILE": "nobody"}, "nobody"),
-        ({"PROFILE": None}, "no AWS credentials"),
-        ({"REGION": None}, "There is no Region"),
+        (("--queue", "all"), {}, USAGE, '--queue: "all" is none of'),
+        (("--queue", "participant"), {}, USAGE, "name a profile of the participant's account: --environment-profile"),
+        (("--queue", "participant", "--environment-profile", "owner"), {}, AWS, "there is no stack of participant.yaml"),
+        (("--dry-run=maybe",), {}, USAGE, "--dry-run"),
+        (("--keep-going=maybe",), {}, USAGE, "--keep-going"),
+        (("--stack", "another"), {}, AWS, "there is no stack another"),
+        (("--stack", "another", "--function", FUNCTION), {}, AWS, "FailedEventsQueue is not known"),
+        (("--function", "another"), {}, LEFT, "there is no function another"),
+        ((), {"owner": "nobody"}, AWS, "nobody"),
+        ((), {"owner": None}, AWS, "the default credentials"),
+        ((), {"AWS_REGION": None}, USAGE, "there is no Region"),
     ],
-    ids=lambda it: " ".join(map(str, it)) or "nothing" if isinstance(it, dict) else "",
+    ids=lambda it: " ".join(map(str, it)) if isinstance(it, (tuple, dict)) else "",
 )
-def test_what_is_wrong_is_said_in_a_sentence(mwaa, deployed, failed, redrive, variables, said):
+def test_what_is_wrong_is_said_in_a_sentence(mwaa, deployed, failed, redrive, words, variables, code, said):
     mwaa.put(lost())
     failed.put(record(lost()))
 
-    assert said in not_all(redrive(**variables))
+    run = redrive(*words, **variables)
 
+    assert run.returncode == code, run.stdout + run.stderr
+    assert said in " ".join((run.stdout if code == LEFT else run.stderr).split())
     assert deployed.payloads == [] and failed.visible == 1
+
+
+def test_what_may_not_be_received_is_said_with_the_policy_it_needs(deployed, failed, redrive):
+    deployed.sqs_refuses["ReceiveMessage"] = "AccessDenied"
+
+    run = redrive()
+
+    assert run.returncode == AWS
+    assert "ReceiveMessage answered AccessDenied" in run.stderr and "mwaa-vpc redrive --iam" in run.stderr
+
+
+# For programs ----------------------------------------------------------------------------------
+
+
+def test_a_program_is_told_every_message_every_invocation_and_what_is_left(two, deployed, failed, redrive):
+    failed.put("strange")
+    failed.put(record({"sweep": True}, "LookFailed", "no"))
+
+    run = redrive("--json", "--keep-going")
+    assert run.returncode == LEFT, run.stderr
+    told = json.loads(run.stdout)
+
+    assert (told["done"], told["left"], told["dryRun"]) == (2, 2, False)
+    found = {it["environment"] or it["messages"][0]["why"]: it for it in told["found"]}
+    bad, good = found[environment(lost("bad"))], found[environment(lost("good"))]
+    assert "RulesPerSecurityGroupLimitExceeded" in bad["left"] and bad["invocations"] == []
+    assert good["left"] is None and good["invocations"][0]["result"]["outcome"] == "changed"
+    assert good["messages"][0]["queue"] == "FailedEventsQueue" and good["messages"][0]["status"] == "PENDING"
+    assert found["LookFailed: no"]["left"] is None
+    assert found["no reason is told"]["messages"][0]["text"] == "strange"
+
+
+def test_the_policy_that_it_prints_is_of_the_calls_that_it_makes(aws, deployed, mwaa, failed, participants, redrive):
+    policy = json.loads(served(redrive("--iam")))
+    assert not aws.proxy.calls, "nobody was asked"
+    actions = {action for it in policy["Statement"] for action in it["Action"]}
+
+    mwaa.put(lost())
+    failed.put(record(lost()))
+    failed.put("strange")
+    redrive()
+    redrive(*PARTICIPANTS)
+
+    single = {"DeleteMessageBatch": "DeleteMessage", "ChangeMessageVisibilityBatch": "ChangeMessageVisibility"}
+    queues = {f"sqs:{single.get(call, call)}" for call, _ in deployed.sqs_calls}
+    assert deployed.payloads and "GetEnvironment" in {it.action for it in aws.proxy.calls}
+    others = {"airflow:GetEnvironment", "cloudformation:DescribeStacks", "lambda:InvokeFunction"}
+    assert queues | others == actions
+
+
+def test_the_policy_names_the_stacks_queues_and_participants_or_the_one_that_is_named(redrive, failed):
+    def queues(*words):
+        policy = json.loads(served(redrive("--iam", "--region", "cn-north-1", *words)))
+        (found,) = [it["Resource"] for it in policy["Statement"] if it["Sid"] == "QueuesForLostEvents"]
+        return [it.rpartition(":")[2] for it in found]
+
+    assert queues() == ["mwaa-vpc-endpoints-*", "*-UndeliveredEventsQueue-*"]
+    assert queues("--stack", "mine")[0] == "mine-*"
+    assert queues("--queue", failed.url) == ["failed"]

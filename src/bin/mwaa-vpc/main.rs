@@ -14,8 +14,10 @@ mod options;
 mod paint;
 mod plan;
 mod problem;
+mod redrive;
 mod replay;
 mod result;
+mod signals;
 mod spinner;
 mod stack;
 mod status;
@@ -44,10 +46,11 @@ enum Asked {
     Webserver,
     Replay,
     Sweep,
+    Redrive,
 }
 
 impl Asked {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Plan,
         Self::Status,
         Self::Doctor,
@@ -55,6 +58,7 @@ impl Asked {
         Self::Webserver,
         Self::Replay,
         Self::Sweep,
+        Self::Redrive,
     ];
 
     fn name(self) -> &'static str {
@@ -66,6 +70,7 @@ impl Asked {
             Self::Webserver => "webserver",
             Self::Replay => "replay",
             Self::Sweep => "sweep",
+            Self::Redrive => "redrive",
         }
     }
 
@@ -79,6 +84,7 @@ impl Asked {
             Self::Webserver => webserver::command(),
             Self::Replay => replay::command(),
             Self::Sweep => sweep::command(),
+            Self::Redrive => redrive::command(),
         };
         options::with_common(command)
     }
@@ -93,6 +99,7 @@ impl Asked {
             Self::Webserver => webserver::NEEDS,
             Self::Replay => replay::NEEDS,
             Self::Sweep => sweep::NEEDS,
+            Self::Redrive => redrive::NEEDS,
         }
     }
 
@@ -110,6 +117,7 @@ impl Asked {
             Self::Webserver => webserver::answer(matches, common, paint).await,
             Self::Replay => replay::answer(matches, common, paint).await,
             Self::Sweep => sweep::answer(matches, common, paint).await,
+            Self::Redrive => redrive::answer(matches, common, paint).await,
         }
     }
 }
@@ -154,7 +162,7 @@ fn command() -> Command {
         );
     Command::new(NAME)
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Looks at Amazon MWAA environments and the VPC endpoints that they need.\nOnly replay and sweep change anything, through the deployed function, and nothing with --dry-run.")
+        .about("Looks at Amazon MWAA environments and the VPC endpoints that they need.\nOnly replay, sweep and redrive change anything, through the deployed function, and nothing with --dry-run.")
         .after_help(EXIT_CODES)
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -183,9 +191,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run(asked: Asked, matches: &ArgMatches) -> u8 {
+    let code = run_to_its_end(asked, matches).await;
+    signals::exit_code().unwrap_or(code)
+}
+
+async fn run_to_its_end(asked: Asked, matches: &ArgMatches) -> u8 {
     let common = Common::of(matches);
     if common.iam {
-        let names = deployed::names(matches);
+        let names = redrive::names(matches, deployed::names(matches));
         let policy = iam::policy(asked.needs(), common.region.as_deref(), &names);
         print(&format!("{policy:#}\n"));
         return exit::RIGHT;

@@ -1,0 +1,260 @@
+//! A queue, with the messages that this run holds, which nobody else receives meanwhile.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
+    DeleteMessageBatchRequestEntry, Message as Received, MessageSystemAttributeName,
+    QueueAttributeName,
+};
+use mwaa_vpc_endpoints::aws::error::failure;
+use mwaa_vpc_endpoints::report::Failure;
+
+use super::message::{Message, Told};
+use super::show::counted;
+use crate::lines::plain;
+use crate::problem::Problem;
+
+/// The most that SQS hands out, or takes, in one call.
+const PAGE: i32 = 10;
+/// How long nobody else receives what this run has received, in seconds.
+const HIDDEN: i32 = 1800;
+/// When that is prolonged. An invocation, which takes 330 seconds at most, may come between.
+const PROLONG_AFTER: Duration = Duration::from_secs(600);
+/// How long SQS waits for messages, in seconds: it looks on all its servers only then.
+const WAIT: i32 = 1;
+
+/// A queue.
+#[derive(Debug)]
+pub struct Queue {
+    /// What it is called in the stack.
+    pub name: String,
+    pub url: String,
+    /// Whether only Lambda and EventBridge write into it.
+    pub is_ours: bool,
+    /// Its place in the list of queues.
+    at: usize,
+    client: Client,
+    held: Held,
+}
+
+/// What this run holds of a queue.
+#[derive(Debug, Default)]
+struct Held {
+    /// Receipt handles by message id.
+    receipts: BTreeMap<String, String>,
+    /// When the first of them was received, or all were prolonged.
+    since: Option<Instant>,
+}
+
+impl Held {
+    /// Notes that a message was received; whether it was not held yet.
+    fn add(&mut self, id: &str, receipt: String) -> bool {
+        self.receipts.insert(id.to_owned(), receipt).is_none()
+    }
+
+    /// Whether what is held should be kept to this run for longer.
+    fn is_due(&self, now: Instant) -> bool {
+        let passed = self.since.map(|since| now.saturating_duration_since(since));
+        !self.receipts.is_empty() && passed.is_some_and(|passed| passed > PROLONG_AFTER)
+    }
+
+    /// As pages for SQS: for each message its id and its receipt handle.
+    fn pages(&self, ids: &[&str]) -> Vec<Vec<(String, String)>> {
+        let receipt = |id: &&str| Some(((*id).to_owned(), self.receipts.get(*id)?.clone()));
+        let all: Vec<_> = ids.iter().filter_map(receipt).collect();
+        all.chunks(PAGE as usize).map(<[_]>::to_vec).collect()
+    }
+
+    fn all(&self) -> Vec<Vec<(String, String)>> {
+        self.pages(&self.receipts.keys().map(String::as_str).collect::<Vec<_>>())
+    }
+}
+
+impl Queue {
+    pub fn new(
+        at: usize,
+        name: impl Into<String>,
+        client: Client,
+        url: String,
+        is_ours: bool,
+    ) -> Self {
+        Self { name: name.into(), url, is_ours, at, client, held: Held::default() }
+    }
+
+    /// How many messages this run holds.
+    pub fn held(&self) -> usize {
+        self.held.receipts.len()
+    }
+
+    /// A page of messages that were not held yet, and whether there may be more.
+    ///
+    /// # Errors
+    ///
+    /// As SQS answers.
+    pub async fn receive(&mut self) -> Result<(Vec<Message>, bool), Failure> {
+        self.held.since.get_or_insert_with(Instant::now);
+        let call = self.client.receive_message().queue_url(&self.url);
+        let answer = call
+            .max_number_of_messages(PAGE)
+            .visibility_timeout(HIDDEN)
+            .wait_time_seconds(WAIT)
+            .message_attribute_names("All")
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .send()
+            .await
+            .map_err(|e| failure("ReceiveMessage", &format!("receiving from {}", self.name), &e))?;
+        let page = answer.messages.unwrap_or_default();
+        let has_more = !page.is_empty();
+        let mut new = Vec::new();
+        for received in page {
+            let receipt = received.receipt_handle.clone().unwrap_or_default();
+            let told = told(received);
+            if self.held.add(&told.id, receipt) {
+                new.push(Message::read(self.at, self.is_ours, told));
+            }
+        }
+        Ok((new, has_more))
+    }
+
+    /// Deletes messages that are held.
+    ///
+    /// # Errors
+    ///
+    /// If SQS does not delete all of them.
+    pub async fn delete(&mut self, ids: &[&str]) -> Result<(), Problem> {
+        let mut kept = Vec::new();
+        for page in self.held.pages(ids) {
+            let entries = page.iter().enumerate().filter_map(|(at, (_, receipt))| {
+                let entry = DeleteMessageBatchRequestEntry::builder();
+                entry.id(at.to_string()).receipt_handle(receipt).build().ok()
+            });
+            let call = self.client.delete_message_batch().queue_url(&self.url);
+            let answer = call.set_entries(Some(entries.collect())).send().await.map_err(|e| {
+                failure("DeleteMessageBatch", &format!("deleting from {}", self.name), &e)
+            })?;
+            let failed = answer.failed();
+            for (at, (id, _)) in page.iter().enumerate() {
+                match failed.iter().find(|it| it.id() == at.to_string()) {
+                    Some(why) => kept.push(reason(why)),
+                    None => drop(self.held.receipts.remove(id)),
+                }
+            }
+        }
+        match kept.first() {
+            None => Ok(()),
+            Some(why) => Err(Problem::aws(format!(
+                "{} dealt with and could not be deleted from {}: {why}",
+                if kept.len() == 1 {
+                    "1 message was".to_owned()
+                } else {
+                    format!("{} messages were", kept.len())
+                },
+                self.name
+            ))),
+        }
+    }
+
+    /// Keeps what is held to this run for longer, if it is time to.
+    ///
+    /// # Errors
+    ///
+    /// As SQS answers.
+    pub async fn prolong(&mut self) -> Result<(), Failure> {
+        if self.held.is_due(Instant::now()) {
+            self.hide_for(HIDDEN).await?;
+            self.held.since = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Makes what is held visible again, at once. What cannot be is by itself, later: then it is said.
+    pub async fn put_back(&mut self) -> Option<String> {
+        let failed = self.hide_for(0).await.err().map(|failure| {
+            let why = Failure { remedy: None, ..failure };
+            let later = format!("{} of {}", counted(self.held()), self.name);
+            format!("{later} cannot be seen for half an hour, since SQS did not put back: {why}")
+        });
+        self.held = Held::default();
+        failed
+    }
+
+    async fn hide_for(&self, seconds: i32) -> Result<(), Failure> {
+        for page in self.held.all() {
+            let entries = page.iter().enumerate().filter_map(|(at, (_, receipt))| {
+                let entry = ChangeMessageVisibilityBatchRequestEntry::builder();
+                let entry = entry.visibility_timeout(seconds);
+                entry.id(at.to_string()).receipt_handle(receipt).build().ok()
+            });
+            let call = self.client.change_message_visibility_batch().queue_url(&self.url);
+            call.set_entries(Some(entries.collect())).send().await.map_err(|e| {
+                let what = format!("hiding what was received from {}", self.name);
+                failure("ChangeMessageVisibilityBatch", &what, &e)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// How many messages somebody else holds; none if that may not be known.
+    pub async fn held_by_others(&self) -> usize {
+        let name = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
+        let call = self.client.get_queue_attributes().queue_url(&self.url);
+        let told = call.attribute_names(name.clone()).send().await.ok();
+        let hidden = told.and_then(|it| it.attributes?.get(&name)?.parse::<usize>().ok());
+        hidden.unwrap_or_default().saturating_sub(self.held())
+    }
+}
+
+fn reason(error: &BatchResultErrorEntry) -> String {
+    plain(format!("{} {}", error.code(), error.message().unwrap_or_default()).trim())
+}
+
+fn told(received: Received) -> Told {
+    let sent = received
+        .attributes
+        .and_then(|it| it.get(&MessageSystemAttributeName::SentTimestamp)?.parse().ok());
+    let attributes = received.message_attributes.unwrap_or_default().into_iter();
+    Told {
+        id: received.message_id.unwrap_or_default(),
+        body: received.body.unwrap_or_default(),
+        sent: sent.unwrap_or_default(),
+        attributes: attributes.filter_map(|(name, it)| Some((name, it.string_value?))).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_kept_for_longer_before_others_can_receive_it() {
+        let now = Instant::now();
+        let mut held = Held { since: Some(now), ..Held::default() };
+        let later = |seconds| now + Duration::from_secs(seconds);
+        assert!(!held.is_due(later(5000)), "nothing is held");
+        held.add("a", "1".to_owned());
+        assert!(!held.is_due(later(600)) && held.is_due(later(601)));
+        // A look comes before each invocation, which may take its whole time.
+        assert!(600 + 330 < HIDDEN as u64);
+    }
+
+    #[test]
+    fn a_message_that_comes_twice_is_one_and_its_last_receipt_counts() {
+        let mut held = Held::default();
+        assert!(held.add("a", "1".to_owned()) && !held.add("a", "2".to_owned()));
+        assert_eq!(held.all(), [[("a".to_owned(), "2".to_owned())]]);
+    }
+
+    #[test]
+    fn sqs_takes_ten_at_a_time_of_what_is_held() {
+        let mut held = Held::default();
+        for id in 0..23 {
+            held.add(&format!("{id:02}"), "r".to_owned());
+        }
+        let sizes = |pages: Vec<Vec<_>>| pages.iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(sizes(held.all()), [10, 10, 3]);
+        assert_eq!(sizes(held.pages(&["05", "unheard-of"])), [1]);
+    }
+}

@@ -1,0 +1,324 @@
+//! The work: receives, asks MWAA, invokes the function, and deletes what it has served.
+
+use std::collections::BTreeMap;
+
+use mwaa_vpc_endpoints::aws::mwaa::Unanswered;
+use mwaa_vpc_endpoints::environment::Environment;
+use mwaa_vpc_endpoints::report::Failure;
+use serde_json::Value;
+
+use super::message::Message;
+use super::queue::Queue;
+use super::show::{Output, counted};
+use super::steps::{Group, Says, Step, WOULD_SERVE, groups, steps};
+use crate::accounts::Accounts;
+use crate::deployed::Function;
+use crate::lines::{named, plain};
+use crate::problem::Problem;
+use crate::result::{self, is_served, text};
+use crate::signals::{Interrupted, Signals};
+use crate::spinner::Spinner;
+
+/// The most messages in memory.
+const AT_ONCE: usize = 1000;
+
+/// Why it does not go on.
+pub enum Stop {
+    /// With these messages, although nothing failed.
+    Left(String),
+    Failed(Problem),
+    Interrupted(Interrupted),
+}
+
+impl From<Interrupted> for Stop {
+    fn from(interrupted: Interrupted) -> Self {
+        Self::Interrupted(interrupted)
+    }
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Failed(problem)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure.into())
+    }
+}
+
+/// A redrive under way.
+pub struct Redrive<'a> {
+    pub accounts: &'a Accounts,
+    pub function: &'a Function,
+    pub queues: Vec<Queue>,
+    pub signals: &'a Signals,
+    pub output: Output,
+    pub dry_run: bool,
+    pub keep_going: bool,
+    /// How many messages are dealt with.
+    pub done: usize,
+    /// How many were received and are not.
+    pub left: usize,
+    /// Whether something failed after which it does not go on.
+    pub is_over: bool,
+}
+
+impl Redrive<'_> {
+    /// Serves what lies in the queues, until nothing comes any more.
+    ///
+    /// # Errors
+    ///
+    /// If a signal came, or as SQS answers.
+    pub async fn run(&mut self) -> Result<(), Stop> {
+        loop {
+            let (mut messages, mut has_more) = (Vec::new(), false);
+            for at in 0..self.queues.len() {
+                let (found, more) = self.receive(at).await?;
+                // Until they are dealt with.
+                self.left += found.len();
+                messages.extend(found);
+                has_more |= more;
+            }
+            self.deal_with(messages).await?;
+            if !has_more || self.dry_run || self.is_over {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes visible again what is held, whatever comes.
+    pub async fn put_back(&mut self) {
+        for queue in &mut self.queues {
+            if let Some(why) = queue.put_back().await {
+                self.output.mark(&why);
+            }
+        }
+    }
+
+    /// What a queue has, as far as it fits, and whether it may have more.
+    async fn receive(&mut self, at: usize) -> Result<(Vec<Message>, bool), Stop> {
+        let most = AT_ONCE / self.queues.len();
+        let spinner = Spinner::start(format!("receiving from {}", self.queues[at].name));
+        let (mut messages, mut has_more) = (Vec::new(), true);
+        while has_more && messages.len() < most {
+            let queue = &mut self.queues[at];
+            let (page, more) = self
+                .signals
+                .after(async {
+                    queue.prolong().await?;
+                    queue.receive().await
+                })
+                .await??;
+            messages.extend(page);
+            has_more = more;
+        }
+        drop(spinner);
+        let queue = &mut self.queues[at];
+        if self.dry_run
+            && let Some(why) = self.signals.after(queue.put_back()).await?
+        {
+            self.output.mark(&why);
+        }
+        let queue = &self.queues[at];
+        let said = match messages.len() {
+            0 => empty(queue).await,
+            count => {
+                let first = if has_more { "the first " } else { "" };
+                format!("{}: {first}{}.\n", queue.name, counted(count))
+            }
+        };
+        self.output.print(&said);
+        Ok((messages, has_more))
+    }
+
+    async fn deal_with(&mut self, messages: Vec<Message>) -> Result<(), Stop> {
+        let (sweeps, rest): (Vec<_>, Vec<_>) = messages.into_iter().partition(Message::is_sweep);
+        let (events, strange): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|it| it.about.is_some());
+        if !sweeps.is_empty() {
+            self.drop_sweeps(&sweeps).await?;
+        }
+        if !strange.is_empty() {
+            self.leave(&strange);
+        }
+        let mut waiting = groups(events).into_iter();
+        for group in waiting.by_ref() {
+            self.serve(group).await?;
+            if self.is_over {
+                break;
+            }
+        }
+        let untried = waiting.len();
+        if untried > 0 {
+            self.output
+                .mark(&format!("{untried} more not tried. --keep-going goes on after a failure."));
+        }
+        for (environment, messages) in waiting {
+            self.begin(Some(&environment), &messages);
+            self.output.left("not tried: another failed before");
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, environment: Option<&Environment>, messages: &[Message]) {
+        let names: Vec<String> = self.queues.iter().map(|it| it.name.clone()).collect();
+        self.output.begin(environment, messages, &names);
+    }
+
+    async fn drop_sweeps(&mut self, sweeps: &[Message]) -> Result<(), Stop> {
+        self.begin(None, sweeps);
+        self.output.section("Sweeps", &counted(sweeps.len()));
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        for sweep in sweeps {
+            *reasons.entry(&sweep.why).or_default() += 1;
+        }
+        for (why, times) in reasons {
+            let times = if times > 1 { format!(" ({times} times)") } else { String::new() };
+            self.output.print(&named("why", &format!("{why}{times}"), self.output.paint));
+        }
+        self.output.print("  Dropped: the next sweep comes by itself.\n");
+        self.settle(sweeps).await
+    }
+
+    fn leave(&mut self, strange: &[Message]) {
+        self.begin(None, strange);
+        self.output.left("no event of an environment");
+        self.output.section("No event of an environment", &counted(strange.len()));
+        for message in strange {
+            self.output.message(message, &self.queues[message.queue].name, "message");
+            self.output.print(&named("text", &message.text, self.output.paint));
+        }
+        self.output.mark("Left in the queue.");
+    }
+
+    async fn serve(&mut self, (environment, messages): Group) -> Result<(), Stop> {
+        self.begin(Some(&environment), &messages);
+        let Environment { account, region, .. } = &environment;
+        let title = format!("{}, of {account} in {region}", environment.name());
+        self.output.section(&title, &counted(messages.len()));
+        for message in &messages {
+            self.output.message(message, &self.queues[message.queue].name, message.status());
+        }
+        let why = match self.serve_from(&environment, messages).await {
+            Ok(()) => return Ok(()),
+            Err(Stop::Interrupted(it)) => {
+                self.output.left("interrupted");
+                return Err(Stop::Interrupted(it));
+            }
+            Err(Stop::Left(why)) => format!("Left in the queue: {why}"),
+            Err(Stop::Failed(problem)) => {
+                self.is_over = !self.keep_going;
+                let Problem { message, remedy, .. } = problem.advised("redrive");
+                let helps = remedy.map(|it| format!(" (what helps: {it})")).unwrap_or_default();
+                format!("{message}{helps}. What is not dealt with stays in the queue.")
+            }
+        };
+        self.output.left(&plain(&why));
+        self.output.mark(&why);
+        Ok(())
+    }
+
+    async fn serve_from(
+        &mut self,
+        environment: &Environment,
+        messages: Vec<Message>,
+    ) -> Result<(), Stop> {
+        let says = self.signals.unless(ask(self.accounts, environment)).await??;
+        for step in steps(messages, says).map_err(Stop::Left)? {
+            self.take(&step).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, step: &Step) -> Result<(), Stop> {
+        for queue in &mut self.queues {
+            self.signals.after(queue.prolong()).await??;
+        }
+        let spinner = Spinner::start(format!("{} is at work", self.function.name));
+        let payload = step.payload(self.dry_run);
+        let work = self.function.invoke(&payload, &["outcome", "resources", "warnings"]);
+        let answer = self.signals.unless(work).await;
+        drop(spinner);
+        let result = answer??;
+        self.output.invoked(&step.source, step.messages.len(), &result);
+        let outcome = text(&result, "outcome");
+        if step.ask_only && outcome != "ignored" {
+            return Err(Stop::Left(WOULD_SERVE.to_owned()));
+        }
+        let paint = self.output.paint;
+        self.output.print(&result::lines(&result, paint));
+        let plan = if self.dry_run { ", as a plan" } else { "" };
+        self.output.print(&format!(
+            "  From {}: {}{plan}\n",
+            plain(&step.source),
+            paint.bold(&outcome)
+        ));
+        if !is_served(&outcome) {
+            return Err(Problem::failed(format!("the outcome is {outcome}")).into());
+        }
+        self.settle(&step.messages).await
+    }
+
+    /// Deletes messages that are dealt with.
+    async fn settle(&mut self, messages: &[Message]) -> Result<(), Stop> {
+        let mut ended = Ok(());
+        if !self.dry_run {
+            for (at, queue) in self.queues.iter_mut().enumerate() {
+                let of_queue = messages.iter().filter(|it| it.queue == at);
+                let ids: Vec<&str> = of_queue.map(|it| it.id.as_str()).collect();
+                if !ids.is_empty() {
+                    queue.delete(&ids).await?;
+                }
+            }
+            ended = self.signals.after(async {}).await;
+        }
+        self.done += messages.len();
+        self.left -= messages.len();
+        Ok(ended?)
+    }
+}
+
+/// That a queue has nothing for this run.
+async fn empty(queue: &Queue) -> String {
+    let name = &queue.name;
+    match queue.held_by_others().await {
+        0 if queue.held() > 0 => format!("{name} has no more.\n"),
+        0 => format!("{name} is empty.\n"),
+        others => {
+            let they = format!("{} that somebody else received a while ago", counted(others));
+            format!("{name} has nothing but {they}: look again later.\n")
+        }
+    }
+}
+
+/// What MWAA says of an environment. Only the account of the environment is asked: in another one of
+/// the same name may be.
+async fn ask(accounts: &Accounts, environment: &Environment) -> Result<Says, Problem> {
+    let _spinner = Spinner::start(format!("asking MWAA about {}", environment.name()));
+    let Environment { account, region, .. } = environment;
+    let unknown = |why: String| Ok(Says::Unknown(why));
+    if !accounts.asked().contains(account) {
+        return unknown(format!(
+            "no profile of account {account} was named (--environment-profile)"
+        ));
+    }
+    if *region != accounts.region {
+        return unknown(format!("it is not of the Region {}", accounts.region));
+    }
+    match accounts.asking().environment(environment).await {
+        Ok(None) => Ok(Says::Gone),
+        Ok(Some(told)) => {
+            let arn = told.get("Arn").and_then(Value::as_str).unwrap_or_default();
+            match Environment::parse(arn) {
+                Ok(told_of) if told_of == *environment => Ok(Says::Answer(told)),
+                _ => unknown(format!("MWAA answered of {}", plain(arn))),
+            }
+        }
+        Err(Unanswered::NoReply(failure)) => Err(failure.into()),
+        Err(Unanswered::MayNotAsk(_) | Unanswered::NoRole(_)) => {
+            unknown(format!("this profile of account {account} may not ask MWAA"))
+        }
+    }
+}
