@@ -4,9 +4,7 @@
 #   make watch    let `cargo lambda invoke` run it there, and compile it again after each change
 #   make test     check everything
 #   make bench    measure it beside a plain boto3 handler
-#   make replay   hand an environment that waits already to the deployed function
-#   make redrive  serve what lies in the queues for lost events
-#   make cli      compile mwaa-vpc, the command line for people
+#   make cli      compile mwaa-vpc, the command line for people: what is wrong, replay, redrive
 
 # Virtual environments: aws-sam-cli has its own because it insists on another version of cfn-lint, the benchmark because
 # only it needs what is in its.
@@ -48,7 +46,7 @@ TEMPLATES := $(wildcard template.yaml participant.yaml)
 export SAM_CLI_TELEMETRY := 0
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run watch test bench replay redrive cli picture package audit checkov build build-tests clean format \
+.PHONY: help run watch test bench cli picture package audit checkov build build-tests clean format \
 	rust-tests python-tests clippy cfn-lint sam-validate linux fetch lambda emulator tools sam build-MwaaVpcEndpointsFunction
 .DEFAULT_GOAL := help
 
@@ -77,15 +75,7 @@ test: linux rust  ## Check everything
 		$(if $(HAS_ROOM),build\&\&!) tools\&! sam\&! build-tests! $(if $(HAS_ROOM),,build\&!) \
 		clippy rust-tests cfn-lint sam-validate \| python-tests
 
-# tools/replay.py says which variables it reads; make hands those of its command line on.
-replay: tools  ## Hand environment ENV to the deployed function (DRY_RUN=1: to be told what it would do)
-	@$(TOOLS)/bin/python tools/replay.py
-
-# The same for tools/redrive.py. `exec`, so that what ends make's shell ends it, and it puts back what it holds.
-redrive: tools  ## Serve what lies in the queues for lost events (DRY_RUN=1: to be told what it would do)
-	@exec $(TOOLS)/bin/python tools/redrive.py
-
-cli: rust  ## Compile mwaa-vpc, which shows people what the function would do
+cli: rust  ## Compile mwaa-vpc, which shows people how all is, and replays and redrives
 	@[ -e $(CLI) ] || [ -e $(MESSAGES) ] || echo 'The first build compiles the EC2 client: on two cores 5 to 8 minutes.'
 	@cargo build --locked --features cli --bin mwaa-vpc
 	@echo '$(CLI)'

@@ -100,7 +100,7 @@ def make_variables():
     names = set(re.findall(r"^(?:override |export )?([A-Z_]+)\s*[?:]?=", text, re.M))
     names |= set(re.findall(r"\$\(([A-Z_]+)\)", text))
     for path in [*(ROOT / "tools").glob("*.py"), *(ROOT / "bench").glob("*.py")]:
-        names |= set(re.findall(r"(?:environ(?:\.get)?|setting|session)[\[(]\s*\"([A-Z_]+)\"", path.read_text()))
+        names |= set(re.findall(r"environ(?:\.get)?[\[(]\s*\"([A-Z_]+)\"", path.read_text()))
     return names
 
 
@@ -220,7 +220,8 @@ def check_mwaa_vpc(words, made, is_whole):
     is_cut = "…" in words or not is_whole
     needs = name not in ("status", "sweep", "redrive")
     needs = needs and not {"--iam", "--help", "--event", "--subnets"} & set(rest)
-    if len(loose) > 1 or needs and not loose and not is_cut:
+    takes = name not in ("sweep", "redrive")
+    if len(loose) > takes or needs and not loose and not is_cut:
         raise Wrong(f"mwaa-vpc {name}: {loose or 'no environment'}")
     if name == "wait" and not {"--for", "--iam", "--help"} & {it.split("=")[0] for it in rest} and not is_cut:
         raise Wrong("mwaa-vpc wait needs --for")

@@ -93,7 +93,7 @@ def test_every_block_says_what_it_is():
     "line, why",
     [
         ("make tests", "no target tests"),
-        ("make replay NAME=forecasting", "no variable NAME"),
+        ("make bench NAME=forecasting", "no variable NAME"),
         ("ROUND=5 make bench", "nobody reads the variable ROUND"),
         ("cargo lambda invoke --data-files events/dry-run.json", "no option --data-files"),
         ("cargo lambda invoke --data-file events/wet-run.json", "no file events/wet-run.json"),
@@ -124,6 +124,9 @@ def test_every_block_says_what_it_is():
         ("mwaa-vpc plan", "no environment"),
         ("mwaa-vpc plan --event events/none.json", "no file events/none.json"),
         ("mwaa-vpc wait analytics", "needs --for"),
+        ("mwaa-vpc replay --dry-run", "no environment"),
+        ("mwaa-vpc redrive analytics", "['analytics']"),
+        ("mwaa-vpc redrive --keepgoing", "no option --keepgoing"),
         ("echo $(make nothing)", "no target nothing"),
         ("cat events/sweep.json | awscurl x", "awscurl is a program that nobody told to install"),
         ("python3 tools/resend.py", "no file tools/resend.py"),

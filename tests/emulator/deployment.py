@@ -1,11 +1,9 @@
-"""The owner's deployed stack, as far as people's tools ask for it, and how such a tool is run."""
+"""The owner's deployed stack, as far as the command line asks for it, and how a person runs that."""
 
 import contextlib
 import http.client
 import json
 import os
-import pathlib
-import shutil
 import subprocess
 import sys
 import threading
@@ -152,7 +150,7 @@ def _xml(status, text):
 
 
 class Desk:
-    """Where a person runs the tools, with a profile for each account, and the documentation's commands."""
+    """Where a person runs the command line, with a profile for each account, and the documentation's commands."""
 
     def __init__(self, aws, folder):
         self.folder, self._aws = folder, aws
@@ -180,25 +178,6 @@ class Desk:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
-    def start(self, tool, constants=None, **variables):
-        """Begins to run a tool with variables, as make does; those that are None are left out.
-
-        Some of its constants may be other ones.
-        """
-        asked = {"REGION": REGION, "PROFILE": "owner", **variables}
-        code = f"import {tool} as it; vars(it).update({constants or {}!r}); it.run(it.main)"
-        return subprocess.Popen(
-            [sys.executable, "-c", f"import sys; sys.path[0] = {str(ROOT / 'tools')!r}; {code}"],
-            env={**self._surroundings, **{name: it for name, it in asked.items() if it}},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, tool, constants=None, **variables):
-        return self.finish(self.start(tool, constants, **variables))
-
     def begin(self, program, *words, **variables):
         """Begins to run the command line with words; variables that are None are left out."""
         env = {**self._surroundings, "AWS_REGION": REGION, **variables}
@@ -214,7 +193,7 @@ class Desk:
     def shell(self, script, variables=None):
         """Runs commands with bash as they stand in the documentation, in a folder with what this repository's has.
 
-        `aws` and `jq` are small ones (aws_cli.py, jq_cli.py). `make` finds its virtual environment ready.
+        `aws` and `jq` are small ones (aws_cli.py, jq_cli.py); `mwaa-vpc` is the one that was built.
         """
         programs = self.folder / "bin"
         if not programs.exists():
@@ -222,13 +201,12 @@ class Desk:
             for name in ("aws", "jq"):
                 tool = ROOT / "tests" / "emulator" / f"{name}_cli.py"
                 _program(programs / name, f'exec "{sys.executable}" -W ignore "{tool}" "$@"')
-            _program(programs / "make", f'exec "{shutil.which("make")}" -o tools "$@"')
-            for name in ("Makefile", "tools", "events", "tests"):
-                (self.folder / name).symlink_to(ROOT / name)
+            if built := os.environ.get("CLI_BINARY"):
+                (programs / "mwaa-vpc").symlink_to(built)
+            (self.folder / "events").symlink_to(ROOT / "events")
         address = f"http://127.0.0.1:{self._aws.proxy.port}"
         more = {
             "PATH": f"{programs}:{os.environ['PATH']}",
-            "VENV": str(pathlib.Path(sys.prefix).parent),
             "AWS_PROFILE": "owner",
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,

@@ -7,11 +7,14 @@
 //!
 //! SQS has a redrive of its own, StartMessageMoveTask, but only for dead-letter queues of other queues.
 
+mod ask;
 mod find;
+mod held;
 mod message;
 mod queue;
 mod show;
 mod steps;
+mod why;
 mod work;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};

@@ -1,7 +1,6 @@
 //! A queue, with the messages that this run holds, which nobody else receives meanwhile.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
@@ -12,17 +11,12 @@ use aws_sdk_sqs::types::{
 use mwaa_vpc_endpoints::aws::error::failure;
 use mwaa_vpc_endpoints::report::Failure;
 
+use super::held::{HIDDEN, Held, PAGE};
 use super::message::{Message, Told};
 use super::show::counted;
 use crate::lines::plain;
 use crate::problem::Problem;
 
-/// The most that SQS hands out, or takes, in one call.
-const PAGE: i32 = 10;
-/// How long nobody else receives what this run has received, in seconds.
-const HIDDEN: i32 = 1800;
-/// When that is prolonged. An invocation, which takes 330 seconds at most, may come between.
-const PROLONG_AFTER: Duration = Duration::from_secs(600);
 /// How long SQS waits for messages, in seconds: it looks on all its servers only then.
 const WAIT: i32 = 1;
 
@@ -38,39 +32,6 @@ pub struct Queue {
     at: usize,
     client: Client,
     held: Held,
-}
-
-/// What this run holds of a queue.
-#[derive(Debug, Default)]
-struct Held {
-    /// Receipt handles by message id.
-    receipts: BTreeMap<String, String>,
-    /// When the first of them was received, or all were prolonged.
-    since: Option<Instant>,
-}
-
-impl Held {
-    /// Notes that a message was received; whether it was not held yet.
-    fn add(&mut self, id: &str, receipt: String) -> bool {
-        self.receipts.insert(id.to_owned(), receipt).is_none()
-    }
-
-    /// Whether what is held should be kept to this run for longer.
-    fn is_due(&self, now: Instant) -> bool {
-        let passed = self.since.map(|since| now.saturating_duration_since(since));
-        !self.receipts.is_empty() && passed.is_some_and(|passed| passed > PROLONG_AFTER)
-    }
-
-    /// As pages for SQS: for each message its id and its receipt handle.
-    fn pages(&self, ids: &[&str]) -> Vec<Vec<(String, String)>> {
-        let receipt = |id: &&str| Some(((*id).to_owned(), self.receipts.get(*id)?.clone()));
-        let all: Vec<_> = ids.iter().filter_map(receipt).collect();
-        all.chunks(PAGE as usize).map(<[_]>::to_vec).collect()
-    }
-
-    fn all(&self) -> Vec<Vec<(String, String)>> {
-        self.pages(&self.receipts.keys().map(String::as_str).collect::<Vec<_>>())
-    }
 }
 
 impl Queue {
@@ -226,35 +187,53 @@ fn told(received: Received) -> Told {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
+    use aws_smithy_runtime_api::client::http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+    };
+    use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+    use aws_smithy_runtime_api::http::StatusCode;
+    use aws_smithy_types::body::SdkBody;
+
     use super::*;
 
-    #[test]
-    fn what_is_held_is_kept_for_longer_before_others_can_receive_it() {
-        let now = Instant::now();
-        let mut held = Held { since: Some(now), ..Held::default() };
-        let later = |seconds| now + Duration::from_secs(seconds);
-        assert!(!held.is_due(later(5000)), "nothing is held");
-        held.add("a", "1".to_owned());
-        assert!(!held.is_due(later(600)) && held.is_due(later(601)));
-        // A look comes before each invocation, which may take its whole time.
-        assert!(600 + 330 < HIDDEN as u64);
-    }
+    /// SQS that does what it is asked for, and what that was.
+    #[derive(Clone, Debug, Default)]
+    struct Sqs(Arc<Mutex<Vec<String>>>);
 
-    #[test]
-    fn a_message_that_comes_twice_is_one_and_its_last_receipt_counts() {
-        let mut held = Held::default();
-        assert!(held.add("a", "1".to_owned()) && !held.add("a", "2".to_owned()));
-        assert_eq!(held.all(), [[("a".to_owned(), "2".to_owned())]]);
-    }
-
-    #[test]
-    fn sqs_takes_ten_at_a_time_of_what_is_held() {
-        let mut held = Held::default();
-        for id in 0..23 {
-            held.add(&format!("{id:02}"), "r".to_owned());
+    impl HttpConnector for Sqs {
+        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+            let body = request.body().bytes().unwrap_or_default();
+            self.0.lock().unwrap().push(String::from_utf8_lossy(body).into_owned());
+            let status = StatusCode::try_from(200).unwrap();
+            let answer = SdkBody::from(r#"{"Successful": [], "Failed": []}"#);
+            HttpConnectorFuture::ready(Ok(HttpResponse::new(status, answer)))
         }
-        let sizes = |pages: Vec<Vec<_>>| pages.iter().map(Vec::len).collect::<Vec<_>>();
-        assert_eq!(sizes(held.all()), [10, 10, 3]);
-        assert_eq!(sizes(held.pages(&["05", "unheard-of"])), [1]);
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_prolonged_once_it_is_due_and_not_again_at_once() {
+        let sqs = Sqs::default();
+        let connector = SharedHttpConnector::new(sqs.clone());
+        let config = aws_sdk_sqs::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(Credentials::for_tests())
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .build();
+        let mut queue = Queue::new(0, "q", Client::from_conf(config), "https://q".into(), true);
+        queue.held.add("a", "receipt".to_owned());
+        queue.held.since = Some(Instant::now());
+        queue.prolong().await.unwrap();
+        assert!(sqs.0.lock().unwrap().is_empty());
+        queue.held.since = Instant::now().checked_sub(Duration::from_secs(601));
+        queue.prolong().await.unwrap();
+        queue.prolong().await.unwrap();
+        let asked = sqs.0.lock().unwrap().join("\n");
+        assert_eq!(asked.lines().count(), 1, "{asked}");
+        assert!(asked.contains("\"receipt\"") && asked.contains("\"VisibilityTimeout\":1800"));
     }
 }

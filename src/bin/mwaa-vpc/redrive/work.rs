@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use mwaa_vpc_endpoints::aws::mwaa::Unanswered;
 use mwaa_vpc_endpoints::environment::Environment;
 use mwaa_vpc_endpoints::report::Failure;
-use serde_json::Value;
 
+use super::ask::ask;
 use super::message::Message;
 use super::queue::Queue;
 use super::show::{Output, counted};
-use super::steps::{Group, Says, Step, WOULD_SERVE, groups, steps};
+use super::steps::{Group, Step, WOULD_SERVE, groups, steps};
 use crate::accounts::Accounts;
 use crate::deployed::Function;
 use crate::lines::{named, plain};
@@ -289,36 +288,6 @@ async fn empty(queue: &Queue) -> String {
         others => {
             let they = format!("{} that somebody else received a while ago", counted(others));
             format!("{name} has nothing but {they}: look again later.\n")
-        }
-    }
-}
-
-/// What MWAA says of an environment. Only the account of the environment is asked: in another one of
-/// the same name may be.
-async fn ask(accounts: &Accounts, environment: &Environment) -> Result<Says, Problem> {
-    let _spinner = Spinner::start(format!("asking MWAA about {}", environment.name()));
-    let Environment { account, region, .. } = environment;
-    let unknown = |why: String| Ok(Says::Unknown(why));
-    if !accounts.asked().contains(account) {
-        return unknown(format!(
-            "no profile of account {account} was named (--environment-profile)"
-        ));
-    }
-    if *region != accounts.region {
-        return unknown(format!("it is not of the Region {}", accounts.region));
-    }
-    match accounts.asking().environment(environment).await {
-        Ok(None) => Ok(Says::Gone),
-        Ok(Some(told)) => {
-            let arn = told.get("Arn").and_then(Value::as_str).unwrap_or_default();
-            match Environment::parse(arn) {
-                Ok(told_of) if told_of == *environment => Ok(Says::Answer(told)),
-                _ => unknown(format!("MWAA answered of {}", plain(arn))),
-            }
-        }
-        Err(Unanswered::NoReply(failure)) => Err(failure.into()),
-        Err(Unanswered::MayNotAsk(_) | Unanswered::NoRole(_)) => {
-            unknown(format!("this profile of account {account} may not ask MWAA"))
         }
     }
 }
