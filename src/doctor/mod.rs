@@ -5,9 +5,15 @@
 //! then, which ends the check and makes it `unknown`. So a check that passes has seen all that it says.
 
 mod acls;
+pub mod deployment;
+#[cfg(test)]
+mod deployment_tests;
 mod groups;
 mod hub;
 mod ours;
+mod participant;
+mod policy;
+pub mod role;
 mod routes;
 mod s3;
 mod services;
@@ -88,11 +94,17 @@ pub enum CheckGroup {
     Hub,
     /// What is made for the environment: its endpoints, and its queue in the SQS endpoint's policy.
     Ours,
+    /// The function, and what brings it events, in the owner's account.
+    Deployment,
+    /// What sends a participant's events to the owner.
+    Participant,
+    /// The environment's execution role.
+    Role,
 }
 
 impl CheckGroup {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Vpc,
         Self::Subnets,
         Self::Routes,
@@ -102,6 +114,9 @@ impl CheckGroup {
         Self::Groups,
         Self::Hub,
         Self::Ours,
+        Self::Deployment,
+        Self::Participant,
+        Self::Role,
     ];
 
     /// Its name, as ids begin.
@@ -116,6 +131,9 @@ impl CheckGroup {
             Self::Groups => "groups",
             Self::Hub => "hub",
             Self::Ours => "ours",
+            Self::Deployment => "deployment",
+            Self::Participant => "participant",
+            Self::Role => "role",
         }
     }
 }
@@ -126,12 +144,12 @@ impl fmt::Display for CheckGroup {
     }
 }
 
-/// A check of the catalogue.
-struct Entry {
+/// A check of a catalogue, of what was looked at as an `S`.
+struct Entry<S: 'static = Network> {
     id: &'static str,
     title: &'static str,
     source: &'static str,
-    look: fn(&Case<'_>) -> Answer,
+    look: fn(&Case<'_, S>) -> Answer,
 }
 
 /// What a check found; nothing if it does not apply; an error if it could not see.
@@ -178,8 +196,11 @@ const CATALOGUE: [(CheckGroup, &[Entry]); 9] = [
 
 /// Runs all checks that apply, in the catalogue's order.
 pub fn examine(seen: &Network, of: &Subject) -> Vec<Check> {
-    let case = Case { seen, of };
-    let all = CATALOGUE.iter().flat_map(|(group, entries)| entries.iter().map(|it| (*group, it)));
+    run(&CATALOGUE, Case { seen, of })
+}
+
+fn run<S>(catalogue: &[(CheckGroup, &[Entry<S>])], case: Case<'_, S>) -> Vec<Check> {
+    let all = catalogue.iter().flat_map(|(group, entries)| entries.iter().map(|it| (*group, it)));
     all.filter_map(|(group, entry)| {
         let finding = (entry.look)(&case).unwrap_or_else(|Unseen(why)| {
             Some(Finding { verdict: Verdict::Unknown, evidence: why, remedy: None })
@@ -192,9 +213,8 @@ pub fn examine(seen: &Network, of: &Subject) -> Vec<Check> {
 }
 
 /// What is examined, and for whom.
-#[derive(Clone, Copy)]
-struct Case<'a> {
-    seen: &'a Network,
+struct Case<'a, S = Network> {
+    seen: &'a S,
     of: &'a Subject,
 }
 

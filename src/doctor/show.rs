@@ -64,8 +64,9 @@ pub fn painted(checks: &[Check], paint: &dyn Fn(Verdict, &str) -> String) -> Str
         text.push_str(&format!("        {source}\n"));
     }
     text.push('\n');
+    let width = by_group(checks).map(|(group, ..)| group.as_str().len()).fold(9, usize::max);
     for (group, counts, worst) in by_group(checks) {
-        text.push_str(&format!("{:9} {}\n", group.as_str(), paint(worst, &counts)));
+        text.push_str(&format!("{:width$} {}\n", group.as_str(), paint(worst, &counts)));
     }
     text
 }

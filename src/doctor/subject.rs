@@ -22,6 +22,10 @@ pub struct Subject {
     pub groups: BTreeSet<GroupId>,
     /// The bucket of its DAGs, if it is known.
     pub bucket: Option<String>,
+    /// The role that its workers have, if it is known: its ARN.
+    pub execution_role: Option<String>,
+    /// Its customer managed key in KMS, if MWAA names one: its ARN.
+    pub kms_key: Option<String>,
     /// How many workers and schedulers it may still start, each of which takes an address.
     pub tasks: u32,
     /// The organization of environments' accounts, if policies are limited to it.
@@ -53,6 +57,8 @@ impl Subject {
             subnets,
             groups,
             bucket: None,
+            execution_role: None,
+            kms_key: None,
             tasks: u32::try_from(WORKERS + SCHEDULERS).unwrap_or_default(),
             organization: None,
             quota: DEFAULT_ENDPOINT_QUOTA,
@@ -84,6 +90,8 @@ impl Subject {
         let number = |name: &str| answer.get(name).and_then(Value::as_u64);
         let bucket = answer.get("SourceBucketArn").and_then(Value::as_str);
         let bucket = bucket.and_then(|arn| arn.rsplit(':').next()).map(str::to_owned);
+        let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
+        let (execution_role, kms_key) = (text("ExecutionRoleArn"), text("KmsKey"));
         let most = number("MaxWorkers").unwrap_or(WORKERS);
         let (running, schedulers) =
             (number("MinWorkers").unwrap_or(1), number("Schedulers").unwrap_or(SCHEDULERS));
@@ -98,12 +106,19 @@ impl Subject {
             subnets: spec.subnets.clone(),
             groups: spec.groups.clone(),
             bucket,
+            execution_role,
+            kms_key,
             tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
             organization: None,
             quota: DEFAULT_ENDPOINT_QUOTA,
             now,
             told: Some(spec),
         })
+    }
+
+    /// Its name, if it is there.
+    pub(super) fn name(&self) -> Option<&str> {
+        Some(self.told.as_ref()?.environment.name())
     }
 
     /// Its queue, if it is there and MWAA names it.

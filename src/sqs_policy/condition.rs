@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::Facts;
 use super::statement::{glob, strings};
+use super::{Asker, Facts};
 use crate::environment::AccountId;
 
 /// A request by the role of an environment of `account`, to its queue or to something else.
@@ -14,6 +14,7 @@ pub(super) struct Request<'a> {
     pub(super) resource: &'a str,
     /// None if it may be somebody else who asks.
     pub(super) account: Option<&'a AccountId>,
+    pub(super) of: Asker<'a>,
 }
 
 /// What is known of a key's value in a request.
@@ -55,6 +56,10 @@ impl Request<'_> {
     fn known(&self, key: &str) -> Option<Known> {
         let Facts { vpc, endpoint, organization, .. } = self.facts;
         let is = |text: &str| Some(Known::Is(text.to_owned()));
+        if let Some((_, value)) = self.of.keys.iter().find(|(own, _)| own.eq_ignore_ascii_case(key))
+        {
+            return is(value);
+        }
         let segment = |at| self.resource.split(':').nth(at).filter(|text| !text.is_empty());
         // Keys are case-insensitive (IAM user guide, "Condition").
         match key.to_ascii_lowercase().as_str() {
@@ -252,7 +257,8 @@ mod tests {
         let queue = QueueArn::parse("arn:aws:sqs:us-east-1:555555555555:airflow-celery-1").unwrap();
         let account = &AccountId::parse("111111111111").unwrap();
         let account = Some(account);
-        Request { facts: &facts, resource: queue.as_str(), account }.holds(Some(&condition))
+        Request { facts: &facts, resource: queue.as_str(), account, of: Asker::default() }
+            .holds(Some(&condition))
     }
 
     fn table(operator: &str, cases: &[(&str, Value, Option<bool>)]) {

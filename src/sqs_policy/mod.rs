@@ -182,7 +182,12 @@ fn missing_from(
     let others = statements.filter(|(index, _)| ours.is_none_or(|(place, _)| place != index));
     let others: Vec<&Statement> = others.map(|(_, statement)| statement).collect();
     let is_missing = |(queue, account): &(&QueueArn, &AccountId)| {
-        let request = Request { facts, resource: queue.as_str(), account: Some(account) };
+        let request = Request {
+            facts,
+            resource: queue.as_str(),
+            account: Some(account),
+            of: Asker::default(),
+        };
         let is_listed = listed.is_some_and(|(_, ours)| ours.queues.contains(*queue));
         let is_allowed = |action: &&str| others.iter().any(|it| it.allows(action, request));
         !is_listed && !QUEUE_ACTIONS.iter().all(is_allowed)
@@ -237,7 +242,8 @@ pub fn blocks(
     let Some(document) = present(policy).and_then(|policy| Document::parse(policy).ok()) else {
         return Vec::new();
     };
-    let request = Request { facts, resource: queue.as_str(), account: Some(account) };
+    let request =
+        Request { facts, resource: queue.as_str(), account: Some(account), of: Asker::default() };
     document
         .statements
         .iter()
@@ -280,16 +286,40 @@ pub enum Word {
     Refused(String),
 }
 
+/// Who asks, if it is not an environment's role through an endpoint, and what is known of the request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asker<'a> {
+    /// The AWS service that asks.
+    pub service: Option<&'a str>,
+    /// Condition keys with their values.
+    pub keys: &'a [(&'a str, &'a str)],
+}
+
 /// What `policy` (an absent one allows everything) says of a request. Read as for queues: an Allow
 /// counts only where it surely applies, a Deny unless it surely does not.
 pub fn judge(policy: Option<&str>, wish: &Wish<'_>, facts: &Facts) -> Word {
     let Some(policy) = present(policy) else { return Word::Allowed };
+    word(policy, wish, facts, Asker::default(), |it, request| it.allows(wish.action, request))
+}
+
+/// The same of a request by somebody else, whom a statement may name as well as everyone.
+pub fn judge_of(policy: &str, wish: &Wish<'_>, facts: &Facts, of: Asker<'_>) -> Word {
+    word(policy, wish, facts, of, |_, _| true)
+}
+
+fn word(
+    policy: &str,
+    wish: &Wish<'_>,
+    facts: &Facts,
+    of: Asker<'_>,
+    counts: impl Fn(&Statement, Request<'_>) -> bool,
+) -> Word {
     let document = match Document::parse(policy) {
         Ok(document) => document,
         Err(problem) => return Word::Unclear(problem.to_string()),
     };
     let Wish { action, resource, is_exact, account } = *wish;
-    let request = Request { facts, resource, account };
+    let request = Request { facts, resource, account, of };
     let told = |statement: &Statement| shortened(&minified(statement.raw.get()));
     let how = |effect, it: &Statement| it.bears(effect, action, request, is_exact);
     let mut unclear = None;
@@ -303,7 +333,7 @@ pub fn judge(policy: Option<&str>, wish: &Wish<'_>, facts: &Facts) -> Word {
         }
     }
     let surely =
-        |it: &Statement| it.allows(action, request) && how("Allow", it) == Some(Certainty::Surely);
+        |it: &Statement| counts(it, request) && how("Allow", it) == Some(Certainty::Surely);
     let is_allowed = document.statements.iter().any(surely);
     let perhaps = document.statements.iter().find(|it| how("Allow", it).is_some());
     match (unclear, perhaps) {

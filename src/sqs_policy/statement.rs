@@ -87,7 +87,7 @@ impl Statement {
             Some(Certainty::Surely) if fields.contains_key("Resource") => Certainty::Surely,
             _ => Certainty::Maybe,
         };
-        let principal = names_principal(fields, request.account)?;
+        let principal = names_principal(fields, request)?;
         let condition = match request.holds(fields.get("Condition")) {
             Some(true) => Certainty::Surely,
             None => Certainty::Maybe,
@@ -198,8 +198,9 @@ fn covers(
     }
 }
 
-/// Whether a statement names the role of an environment of `account`; if none is given, whoever asks.
-fn names_principal(fields: &Map<String, Value>, account: Option<&AccountId>) -> Option<Certainty> {
+/// Whether a statement names who asks: an AWS service, the role of an environment of an account, or, if none
+/// is given, anybody.
+fn names_principal(fields: &Map<String, Value>, request: Request<'_>) -> Option<Certainty> {
     let principal = match (fields.get("Principal"), fields.get("NotPrincipal")) {
         (Some(principal), None) => principal,
         _ => return Some(Certainty::Maybe),
@@ -208,7 +209,11 @@ fn names_principal(fields: &Map<String, Value>, account: Option<&AccountId>) -> 
         return Some(Certainty::Surely);
     }
     let Some(kinds) = principal.as_object() else { return Some(Certainty::Maybe) };
-    let Some(account) = account else { return Some(Certainty::Maybe) };
+    if let Some(service) = request.of.service {
+        let named = kinds.get("Service").and_then(strings);
+        return named.filter(|all| all.contains(&service)).map(|_| Certainty::Surely);
+    }
+    let Some(account) = request.account else { return Some(Certainty::Maybe) };
     // An environment's role is an IAM role: a service principal is never it.
     if !kinds.is_empty() && kinds.keys().all(|kind| kind == "Service") {
         return None;

@@ -66,7 +66,9 @@ pub(super) fn health(
         for (id, characters) in &policy_characters {
             if is_nearly_full(*characters, MAX_POLICY_CHARACTERS) {
                 report.warnings.push(Warning::new(
-                    format!("the policy of {id} has {characters} of {MAX_POLICY_CHARACTERS} characters"),
+                    format!(
+                        "the policy of {id} has {characters} of {MAX_POLICY_CHARACTERS} characters"
+                    ),
                     SHORTER_POLICY,
                 ));
             }

@@ -35,6 +35,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
+import moto_gaps  # noqa: F401  what moto does not answer
 import mwaa
 import strict_ec2  # noqa: F401  moto's EC2 with EC2's own rules
 from botocore.config import Config
@@ -288,7 +289,7 @@ class Proxy:
         body = _body(request)
         url = urllib.parse.urlsplit(request.path)
         path = url._replace(scheme="", netloc="").geturl()
-        call = _call(path, body)
+        call = _call(path, body, request.headers)
         call.began = time.monotonic()
         with self._lock:
             self.calls.append(call)
@@ -339,9 +340,24 @@ def _still_waits(client, upstream):
     return upstream in readable or client.recv(1, socket.MSG_PEEK) != b""
 
 
-def _call(path, body):
+# Of Lambda and RAM, as far as somebody asks them: the end of a path, and the call that it is.
+_PATHS = {
+    "/configuration": "GetFunctionConfiguration",
+    "/policy": "GetPolicy",
+    "/concurrency": "GetFunctionConcurrency",
+    "/event-invoke-config": "GetFunctionEventInvokeConfig",
+    "/listprincipals": "ListPrincipals",
+}
+
+
+def _call(path, body, headers):
     if known := mwaa.action(path):
         return Call(*known)
+    if target := headers.get("X-Amz-Target"):
+        return Call(target.rpartition(".")[2], json.loads(body or b"{}"))
+    for end, action in _PATHS.items():
+        if path.endswith(end):
+            return Call(action, {})
     parameters = dict(urllib.parse.parse_qsl(body.decode("utf-8", "replace")))
     return Call(parameters.pop("Action", path), parameters)
 

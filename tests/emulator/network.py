@@ -329,6 +329,8 @@ def share(net):
     del guest.groups[group.vpc_id][group.id]
     group.vpc_id = net.vpc.id
     owner.groups[net.vpc.id][group.id] = guest.groups[net.vpc.id][group.id] = group
+    arns = [f"arn:aws:ec2:{REGION}:{OWNER}:subnet/{id}" for id in net.vpc.subnets]
+    net.aws.client("ram").create_resource_share(name="airflow", resourceArns=arns, principals=[PARTICIPANT])
     source = f"{PARTICIPANT}/{group.id}"
     net.owner = PARTICIPANT
     net.let_in_no_more(net.services_group)

@@ -135,6 +135,13 @@ impl Accounts {
         BTreeSet::from([self.owner.account.clone(), self.environment.account.clone()])
     }
 
+    /// How an account is reached, if a profile of it is named.
+    pub fn config_of(&self, account: &AccountId) -> Option<&SdkConfig> {
+        let sides =
+            [(&self.owner, &self.owner_config), (&self.environment, &self.environment_config)];
+        sides.into_iter().find(|(side, _)| side.account == *account).map(|(_, config)| config)
+    }
+
     /// What the function would have at hand here.
     pub fn context<'a>(&'a self, settings: &'a Settings) -> Context<'a> {
         Context {

@@ -1,5 +1,5 @@
-//! `mwaa-vpc doctor`: what of a VPC's network keeps an environment from working, before it is made or
-//! after.
+//! `mwaa-vpc doctor`: what of a VPC's network, of the function's deployment and of the execution role
+//! keeps an environment from working, before it is made or after.
 
 use std::collections::BTreeSet;
 
@@ -14,17 +14,32 @@ use serde_json::json;
 
 use crate::Answer;
 use crate::accounts::{Accounts, Unseen};
+use crate::deployment::{self, From};
+use crate::execution_role;
 use crate::iam::Needs;
 use crate::options::{Common, ENVIRONMENT, Named, environment_arg};
 use crate::paint::{Paint, fact, unseen};
 use crate::problem::Problem;
 use crate::spinner::Spinner;
+use crate::stack;
 
 /// What it needs of IAM.
 pub const NEEDS: Needs = Needs {
-    owner: &ec2_network::PERMISSIONS,
+    owner: &OWNERS,
     environments: &["airflow:GetEnvironment"],
+    lists: &deployment::PARTICIPANTS_PERMISSIONS,
     ..Needs::NONE
+};
+
+const OWNERS: [&str; ec2_network::PERMISSIONS.len() + deployment::OWNERS_PERMISSIONS.len()] = {
+    let (network, others) = (ec2_network::PERMISSIONS, deployment::OWNERS_PERMISSIONS);
+    let mut all = [""; ec2_network::PERMISSIONS.len() + deployment::OWNERS_PERMISSIONS.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = if at < others.len() { others[at] } else { network[at - others.len()] };
+        at += 1;
+    }
+    all
 };
 
 const EXAMPLES: &str = "\
@@ -36,7 +51,7 @@ Examples:
   mwaa-vpc doctor forecasting --owner-profile network --environment-profile data
   mwaa-vpc doctor --subnets subnet-1111,subnet-2222 --groups sg-3333 --bucket my-dags
   mwaa-vpc doctor --vpc vpc-1111 --subnets subnet-2222,subnet-3333 --groups sg-4444 --account 210987654321
-  mwaa-vpc doctor analytics --markdown > ticket.md
+  mwaa-vpc doctor analytics --markdown > ticket
   mwaa-vpc doctor analytics --json | jq '.checks[] | select(.verdict == \"fail\")'";
 
 pub fn command() -> Command {
@@ -51,7 +66,7 @@ pub fn command() -> Command {
     let limit =
         |name: &'static str, value, help| Arg::new(name).long(name).value_name(value).help(help);
     Command::new("doctor")
-        .about("Say what of the network keeps an environment from working")
+        .about("Say what of the network, the function's deployment or the execution role keeps an environment from working")
         .after_help(EXAMPLES)
         .arg(
             environment_arg("An environment that is there: its name, or its ARN")
@@ -74,11 +89,13 @@ pub fn command() -> Command {
             "Its account. Without it, that of --environment-profile",
         ))
         .arg(planned("bucket", "BUCKET", "The bucket of its DAGs"))
+        .arg(planned("execution-role", "ARN", "The role of its workers"))
         .arg(limit(
             "queue-principal-org-id",
             "ORGANIZATION",
-            "Organization to which whoever uses a queue must belong, as in template.yaml",
+            "Organization to which the environment's account belongs, if policies are limited to it",
         ))
+        .arg(limit("stack", "STACK", "The function's stack in the owner's account").default_value(stack::OWNERS))
         .arg(
             limit("endpoint-quota", "NUMBER", "The most endpoints that the VPC may have")
                 .value_parser(clap::value_parser!(u16).range(1..)),
@@ -115,15 +132,64 @@ pub async fn answer(
     let (vpc, owner) = vpc_of(&accounts, &subject, matches.get_one::<String>("vpc")).await?;
     let in_vpc = InVpc { subnets: &subject.subnets, groups: &subject.groups };
     let viewer = &accounts.owner.account;
-    let network = accounts.ec2.network(viewer, &vpc, &accounts.region, in_vpc, Scope::Whole).await;
+    let owner = owner.unwrap_or_else(|| viewer.clone());
+    let from = From {
+        owner: &owner,
+        owner_config: accounts.config_of(&owner),
+        environment_config: accounts.config_of(&subject.account),
+        vpc: &vpc,
+        stack: matches.get_one::<String>("stack").map_or(stack::OWNERS, String::as_str),
+    };
+    let (mut network, shares, deployment, role) = tokio::join!(
+        accounts.ec2.network(viewer, &vpc, &accounts.region, in_vpc, Scope::Whole),
+        async {
+            if owner == subject.account {
+                return None;
+            }
+            let config = from.owner_config?;
+            Some(deployment::shares(config, &owner, &subject.region, &subject.subnets).await)
+        },
+        deployment::look(from, &subject),
+        async {
+            let role = subject.execution_role.as_deref()?;
+            Some(execution_role::look(role, from.environment_config, &subject).await)
+        },
+    );
     drop(spinner);
-    let checks = doctor::examine(&network, &subject);
-    let not_seen: Vec<Unseen> = owner
-        .filter(|owner| *owner != accounts.owner.account)
-        .map(|owner| accounts.of_another(vpc.as_str(), &owner))
-        .into_iter()
-        .collect();
-    Ok(shown(&subject, environment.as_ref(), &vpc, &checks, &not_seen, matches, paint))
+    if let Some(shares) = shares {
+        network.shares = shares;
+    }
+    let mut checks = doctor::examine(&network, &subject);
+    checks.extend(doctor::deployment::examine(&deployment, &subject));
+    checks.extend(role.iter().flat_map(|role| doctor::role::examine(role, &subject)));
+    let not_seen = not_seen(&accounts, from, &subject);
+    let answer = shown(&subject, environment.as_ref(), &vpc, &checks, &not_seen, matches, paint);
+    // What of another account's deployment is not seen leaves the rest of the answer whole.
+    Ok(Answer { is_unseen: owner != *viewer, ..answer })
+}
+
+/// What could not be seen with the profiles that are named.
+fn not_seen(accounts: &Accounts, from: From<'_>, subject: &Subject) -> Vec<Unseen> {
+    let mut not_seen = Vec::new();
+    let (owner, account) = (from.owner, &subject.account);
+    if *owner != accounts.owner.account {
+        not_seen.push(accounts.of_another(from.vpc.as_str(), owner));
+    }
+    if from.owner_config.is_none() {
+        not_seen.push(Unseen {
+            what: format!("the function and what brings it events: they are of account {owner}"),
+            from: format!("account {owner}: --owner-profile with a profile of it"),
+        });
+    }
+    if from.environment_config.is_none() {
+        not_seen.push(Unseen {
+            what: format!(
+                "the participant's stack and the execution role: they are of account {account}"
+            ),
+            from: format!("account {account}: --environment-profile with a profile of it"),
+        });
+    }
+    not_seen
 }
 
 /// What is asked for of an environment that is to be.
@@ -162,6 +228,7 @@ impl Planned {
             Utc::now().trunc_subsecs(0),
         );
         subject.bucket = matches.get_one::<String>("bucket").cloned();
+        subject.execution_role = matches.get_one::<String>("execution-role").cloned();
         Ok(subject)
     }
 }
@@ -254,5 +321,5 @@ fn shown(
         "unseen": not_seen,
     });
     let has_findings = checks.iter().any(|it| it.verdict == Verdict::Fail);
-    Answer { json, text, has_findings, is_unseen: !not_seen.is_empty() }
+    Answer { json, text, has_findings, is_unseen: false }
 }

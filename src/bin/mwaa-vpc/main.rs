@@ -6,7 +6,9 @@
 
 mod accounts;
 mod deployed;
+mod deployment;
 mod doctor;
+mod execution_role;
 mod iam;
 mod lambda;
 mod lines;

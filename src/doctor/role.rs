@@ -1,0 +1,282 @@
+//! The environment's execution role: what workers do with it, asked of IAM itself
+//! (`SimulatePrincipalPolicy`).
+
+use std::collections::BTreeSet;
+
+use super::deployment::Findings;
+use super::policy::{Ask, word};
+use super::{
+    Answer, Case, Check, CheckGroup, Entry, Seen, Subject, Unseen, Verdict, fail, listed, run,
+};
+use crate::sqs_policy::QUEUE_ACTIONS;
+
+/// The execution role as it was looked at.
+#[derive(Clone, Debug)]
+pub struct ExecutionRole {
+    /// Its ARN.
+    pub arn: String,
+    /// Whom it trusts; none if there is no such role.
+    pub trust: Seen<Option<String>>,
+    /// What IAM answered to [`questions`].
+    pub answers: Vec<(Topic, Seen<Vec<Decision>>)>,
+}
+
+/// What a question is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// The Celery queue.
+    Queue,
+    /// The log.
+    Logs,
+    /// Metrics.
+    Metrics,
+    /// The key that the queue is encrypted with.
+    Key,
+    /// The bucket of DAGs.
+    Bucket,
+}
+
+/// A question to IAM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// What it is about.
+    pub topic: Topic,
+    /// The actions.
+    pub actions: Vec<String>,
+    /// The ARNs of what they are done with. One of them is enough.
+    pub resources: Vec<String>,
+    /// Condition keys with their values.
+    pub keys: Vec<(&'static str, String)>,
+}
+
+/// What IAM says of an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The action.
+    pub action: String,
+    /// What it is done with.
+    pub resource: String,
+    /// What IAM decided.
+    pub outcome: Outcome,
+    /// Condition keys that its policies name and nobody gave.
+    pub missing_keys: BTreeSet<String>,
+    /// What else forbids it, beside the role's own policies.
+    pub forbidden_by: Option<&'static str>,
+}
+
+/// What IAM decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is allowed.
+    Allowed,
+    /// Nothing allows it.
+    NotAllowed,
+    /// A statement denies it.
+    Denied,
+}
+
+/// A key of an account that nobody has: that of MWAA's own key is not known.
+const AWS_OWNED_KEY: &str = "000000000000:key/00000000-0000-4000-8000-000000000000";
+
+/// What IAM is to be asked about an environment's role.
+pub fn questions(of: &Subject) -> Vec<Question> {
+    let (partition, region, account) = (of.region.partition(), &of.region, &of.account);
+    let arn = |rest: String| format!("arn:{partition}:{rest}");
+    let question =
+        |topic, actions: &[&str], resources: Vec<String>, more: Option<(&'static str, String)>| {
+            let usual = [
+                ("aws:RequestedRegion", region.to_string()),
+                ("aws:SecureTransport", "true".to_owned()),
+                ("aws:PrincipalAccount", account.to_string()),
+            ];
+            Question {
+                topic,
+                actions: actions.iter().map(|it| (*it).to_owned()).collect(),
+                resources,
+                keys: usual.into_iter().chain(more).collect(),
+            }
+        };
+    let queue = arn(format!("sqs:{region}:*:airflow-celery-*"));
+    let queues = of.queue().map(|it| it.as_str().to_owned()).into_iter().chain([queue]).collect();
+    let log = format!("airflow-{}-Task", of.name().unwrap_or("*"));
+    let log = arn(format!("logs:{region}:{account}:log-group:{log}:log-stream:worker"));
+    let key = match &of.kms_key {
+        Some(key) if key.starts_with("arn:") => key.clone(),
+        Some(id) => arn(format!("kms:{region}:{account}:key/{id}")),
+        None => arn(format!("kms:{region}:{AWS_OWNED_KEY}")),
+    };
+    let domain = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let by_sqs = ("kms:ViaService", format!("sqs.{region}.{domain}"));
+    let mut all = vec![
+        question(Topic::Queue, &QUEUE_ACTIONS, queues, None),
+        question(
+            Topic::Logs,
+            &["logs:CreateLogStream", "logs:GetLogEvents", "logs:PutLogEvents"],
+            vec![log],
+            None,
+        ),
+        question(
+            Topic::Metrics,
+            &["cloudwatch:PutMetricData"],
+            vec!["*".to_owned()],
+            Some(("cloudwatch:namespace", "AmazonMWAA".to_owned())),
+        ),
+        question(
+            Topic::Key,
+            &["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"],
+            vec![key],
+            Some(by_sqs),
+        ),
+    ];
+    if let Some(bucket) = &of.bucket {
+        let bucket = arn(format!("s3:::{bucket}"));
+        let object = vec![format!("{bucket}/dags/dag.py")];
+        all.push(question(Topic::Bucket, &["s3:GetObject", "s3:GetObjectVersion"], object, None));
+        let of_bucket =
+            ["s3:GetBucketPublicAccessBlock", "s3:GetBucketVersioning", "s3:ListBucket"];
+        all.push(question(Topic::Bucket, &of_bucket, vec![bucket], None));
+    }
+    all
+}
+
+const GUIDE: &str = "https://docs.aws.amazon.com/mwaa/latest/userguide/mwaa-create-role.html";
+
+const CHECKS: [Entry<ExecutionRole>; 6] = [
+    Entry {
+        id: "role.trust",
+        title: "MWAA may use the execution role",
+        source: GUIDE,
+        look: trust,
+    },
+    Entry {
+        id: "role.queue",
+        title: "The execution role may use the Celery queue",
+        source: GUIDE,
+        look: |case| answered(case, Topic::Queue),
+    },
+    Entry {
+        id: "role.logs",
+        title: "The execution role may write logs",
+        source: GUIDE,
+        look: |case| answered(case, Topic::Logs),
+    },
+    Entry {
+        id: "role.metrics",
+        title: "The execution role may send metrics",
+        source: GUIDE,
+        look: |case| answered(case, Topic::Metrics),
+    },
+    Entry {
+        id: "role.kms",
+        title: "The execution role may use the key that the queue is encrypted with",
+        source: GUIDE,
+        look: |case| answered(case, Topic::Key),
+    },
+    Entry {
+        id: "role.bucket",
+        title: "The execution role may read the DAG bucket",
+        source: GUIDE,
+        look: |case| answered(case, Topic::Bucket),
+    },
+];
+
+const CATALOGUE: [(CheckGroup, &[Entry<ExecutionRole>]); 1] = [(CheckGroup::Role, &CHECKS)];
+
+/// All checks, with the group of each.
+#[cfg(test)]
+pub(super) fn catalogue() -> impl Iterator<Item = (CheckGroup, &'static Entry<ExecutionRole>)> {
+    CHECKS.iter().map(|it| (CheckGroup::Role, it))
+}
+
+/// Runs all checks of the execution role. Where there is none, or its account was not asked, that is
+/// told alone.
+pub fn examine(seen: &ExecutionRole, of: &Subject) -> Vec<Check> {
+    run(&CATALOGUE, Case { seen, of })
+}
+
+type Of<'a> = Case<'a, ExecutionRole>;
+
+fn trust(case: &Of<'_>) -> Answer {
+    let ExecutionRole { arn, trust, .. } = case.seen;
+    let Some(trust) = trust.get()? else {
+        return fail(
+            format!("{arn} is not there"),
+            "make the role anew, with the name that it had, or give the environment another one",
+        );
+    };
+    let account = case.of.account.as_str();
+    let name = case.of.name();
+    let environment = name.map(|name| {
+        let region = &case.of.region;
+        format!("arn:{}:airflow:{region}:{account}:environment/{name}", region.partition())
+    });
+    let mut keys = vec![("aws:SourceAccount", account)];
+    keys.extend(environment.as_deref().map(|arn| ("aws:SourceArn", arn)));
+    let mut findings = Findings::default();
+    for service in ["airflow.amazonaws.com", "airflow-env.amazonaws.com"] {
+        let action = "sts:AssumeRole";
+        let ask =
+            Ask { service: Some(service), action, resource: arn, keys: &keys, ..Ask::default() };
+        findings.add_word(word([trust.as_str()], ask), Verdict::Fail, service);
+    }
+    findings.answer(
+        format!("{arn} trusts airflow.amazonaws.com and airflow-env.amazonaws.com"),
+        "let both services assume the role, in its trust policy",
+    )
+}
+
+/// Whether a key may bear on an action: one of another service does not.
+fn bears(key: &str, action: &str) -> bool {
+    let of = |text: &str| text.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    matches!(of(key).as_str(), "aws" | "") || of(key) == of(action)
+}
+
+fn answered(case: &Of<'_>, topic: Topic) -> Answer {
+    let mut findings = Findings::default();
+    let mut of_topic = case.seen.answers.iter().filter(|(own, _)| *own == topic).peekable();
+    if of_topic.peek().is_none() {
+        return Ok(None);
+    }
+    let mut allowed = BTreeSet::new();
+    for (_, decisions) in of_topic {
+        let decisions = decisions.get()?;
+        if decisions.is_empty() {
+            return Err(Unseen("IAM decided nothing".to_owned()));
+        }
+        let actions: BTreeSet<&str> = decisions.iter().map(|it| it.action.as_str()).collect();
+        for action in actions {
+            let of_it: Vec<_> = decisions.iter().filter(|it| it.action == action).collect();
+            of_action(action, &of_it, &mut findings);
+            allowed.insert(action);
+        }
+    }
+    let arn = &case.seen.arn;
+    findings.answer(
+        format!("{arn} may {}", listed(allowed)),
+        "give the role the policy of the MWAA user guide, \"Amazon MWAA execution role\"; look for a service control policy or a permissions boundary, too",
+    )
+}
+
+fn of_action(action: &str, decisions: &[&Decision], findings: &mut Findings) {
+    let unclear = |it: &Decision| -> BTreeSet<String> {
+        it.missing_keys.iter().filter(|key| bears(key, action)).cloned().collect()
+    };
+    let denied = decisions.iter().find(|it| it.outcome == Outcome::Denied);
+    let allowed = decisions.iter().find(|it| it.outcome == Outcome::Allowed);
+    let Some(decided) = denied.or(allowed).or(decisions.first()) else { return };
+    let keys = unclear(decided);
+    let resource = &decided.resource;
+    let by = decided.forbidden_by.map(|by| format!(" ({by})")).unwrap_or_default();
+    match decided.outcome {
+        Outcome::Allowed if keys.is_empty() => {}
+        Outcome::Allowed | Outcome::NotAllowed | Outcome::Denied if !keys.is_empty() => findings
+            .add(
+                Verdict::Unknown,
+                format!("whether {action} on {resource} is allowed depends on {}", listed(keys)),
+            ),
+        Outcome::Denied => {
+            findings.add(Verdict::Fail, format!("{action} on {resource} is denied{by}"));
+        }
+        _ => findings.add(Verdict::Fail, format!("{action} on {resource} is not allowed{by}")),
+    }
+}
