@@ -26,6 +26,7 @@ pub mod doctor;
 pub(crate) mod endpoints;
 pub mod environment;
 pub mod event;
+mod gather;
 pub mod handler;
 pub mod plan;
 pub mod reconcile;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::environment::{AccountId, GroupId, PrefixListId, VpcId};
+use crate::gather::Gather;
 use crate::tags;
 use crate::vpc::Source;
 
@@ -129,7 +130,7 @@ impl Settings {
             webserver_sources: list("WEBSERVER_SOURCES")
                 .iter()
                 .map(|item| webserver_source(item))
-                .collect::<Result<_, _>>()?,
+                .gather::<Result<_, _>>()?,
             participants: parse_all("PARTICIPANT_ACCOUNTS", list, AccountId::parse)?,
             vpcs: parse_all("VPC_IDS", list, VpcId::parse)?,
             keep_leftovers: !on_or_off("DELETION", &text, true)?,
@@ -171,7 +172,7 @@ fn parse_all<T: Ord, E: std::fmt::Display>(
     list: impl Fn(&str) -> Vec<String>,
     parse: impl Fn(&str) -> Result<T, E>,
 ) -> Result<BTreeSet<T>, String> {
-    list(name).iter().map(|item| parse(item).map_err(|e| format!("{name}: {e}"))).collect()
+    list(name).iter().map(|item| parse(item).map_err(|e| format!("{name}: {e}"))).gather()
 }
 
 /// What a switch says, which is so if it is not set.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::environment::GroupId;
+use crate::gather::Gather;
 
 /// What the keys of our own tags begin with.
 pub const PREFIX: &str = "mwaa-vpc-endpoints/";
@@ -36,7 +37,7 @@ pub type Tags = BTreeMap<String, String>;
 /// The groups that `tags` remember.
 pub fn groups(tags: &Tags) -> BTreeSet<GroupId> {
     let text = tags.get(GROUPS).map_or("", String::as_str);
-    text.split(' ').filter_map(|group| GroupId::parse(group).ok()).collect()
+    text.split(' ').filter_map(|group| GroupId::parse(group).ok()).gather()
 }
 
 /// Groups as the tag holds them; nothing if there are none or more than a tag's value can hold

@@ -105,7 +105,7 @@ impl Canned {
         let ec2 = Ec2::new(aws_sdk_ec2::Client::from_conf(config));
         let (of, vpc) = (subject(), VpcId::parse("vpc-1").unwrap());
         let named = Named { subnets: &of.subnets, groups: &of.groups };
-        ec2.network(&AccountId::parse(OWNER).unwrap(), &vpc, &of.region, named).await
+        ec2.network(&AccountId::parse(OWNER).unwrap(), &vpc, &of.region, named, Scope::Whole).await
     }
 }
 

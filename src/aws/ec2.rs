@@ -8,15 +8,13 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::Builder;
 use aws_sdk_ec2::config::interceptors::InterceptorContext;
 use aws_sdk_ec2::config::retry::{ClassifyRetry, RetryAction, RetryConfig};
-use aws_sdk_ec2::error::ProvideErrorMetadata;
-use aws_sdk_ec2::types::{
-    IpAddressType, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, Tag,
-    TagSpecification, UserIdGroupPair, VpcEndpointType,
-};
+use aws_sdk_ec2::types::{IpAddressType, ResourceType, Tag, TagSpecification, VpcEndpointType};
 
+use super::ec2_query::Query;
 use super::ec2_read::read_endpoint;
 use super::error::{EXPIRED, answered, failure, is_unknown_endpoint};
 use crate::environment::{EndpointId, Environment, GroupId, ServiceName, SubnetId, VpcId};
+use crate::gather::Gather;
 use crate::report::Failure;
 use crate::tags::Tags;
 use crate::vpc::{Endpoint, Rule, Source};
@@ -100,36 +98,24 @@ impl Ec2 {
         rules: &BTreeSet<Rule>,
         environment: &Environment,
     ) -> Result<(), Failure> {
-        let permissions = rules.iter().map(|rule| permission(rule, environment)).collect();
-        let call = self
-            .client
-            .revoke_security_group_ingress()
-            .group_id(group.as_str())
-            .set_ip_permissions(Some(permissions));
-        call.send().await.map_err(|e| {
-            let what = format!("taking rules off security group {group} ({})", names(rules));
-            failure("RevokeSecurityGroupIngress", &what, &e)
-        })?;
+        let what = format!("taking rules off security group {group} ({})", names(rules));
+        let query = Query::new("RevokeSecurityGroupIngress").with("GroupId", group.as_str());
+        self.query(&with_permissions(query, rules, environment), &what).await?;
         Ok(())
     }
 
     /// Takes rules off a group by their ids.
     pub async fn revoke_by_id(&self, group: &GroupId, ids: Vec<String>) -> Result<(), Failure> {
         let what = format!("taking rules off security group {group} ({})", ids.join(", "));
-        let call = self
-            .client
-            .revoke_security_group_ingress()
-            .group_id(group.as_str())
-            .set_security_group_rule_ids(Some(ids));
-        call.send().await.map_err(|e| failure("RevokeSecurityGroupIngress", &what, &e))?;
+        let query = Query::new("RevokeSecurityGroupIngress").with("GroupId", group.as_str());
+        self.query(&query.each("SecurityGroupRuleId", ids), &what).await?;
         Ok(())
     }
 
     /// Deletes a group. One that is not there any more counts as deleted.
     pub async fn delete_group(&self, group: &GroupId) -> Result<(), Failure> {
-        let answer = self.client.delete_security_group().group_id(group.as_str()).send().await;
-        let what = format!("deleting security group {group}");
-        match answer.map_err(|e| failure("DeleteSecurityGroup", &what, &e)) {
+        let query = Query::new("DeleteSecurityGroup").with("GroupId", group.as_str());
+        match self.query(&query, &format!("deleting security group {group}")).await {
             Err(failure) if !failure.is_unknown_group() => Err(failure),
             _ => Ok(()),
         }
@@ -171,16 +157,9 @@ impl Ec2 {
         rules: &BTreeSet<Rule>,
         environment: &Environment,
     ) -> Result<(), Failure> {
-        let permissions = rules.iter().map(|rule| permission(rule, environment)).collect();
-        let call = self
-            .client
-            .authorize_security_group_ingress()
-            .group_id(group.as_str())
-            .set_ip_permissions(Some(permissions));
-        call.send().await.map_err(|e| {
-            let what = format!("adding rules to security group {group} ({})", names(rules));
-            failure("AuthorizeSecurityGroupIngress", &what, &e)
-        })?;
+        let what = format!("adding rules to security group {group} ({})", names(rules));
+        let query = Query::new("AuthorizeSecurityGroupIngress").with("GroupId", group.as_str());
+        self.query(&with_permissions(query, rules, environment), &what).await?;
         Ok(())
     }
 
@@ -254,24 +233,23 @@ impl Ec2 {
     ) -> Result<BTreeMap<EndpointId, Failure>, Failure> {
         let ids: Vec<String> = ids.iter().map(EndpointId::to_string).collect();
         let what = format!("deleting endpoints {}", ids.join(", "));
-        let answer =
-            self.client.delete_vpc_endpoints().set_vpc_endpoint_ids(Some(ids)).send().await;
-        let unsuccessful = match answer {
-            Ok(answer) => answer.unsuccessful.unwrap_or_default(),
-            Err(e) if is_unknown_endpoint(e.code()) => return Ok(BTreeMap::new()),
-            Err(e) => return Err(failure("DeleteVpcEndpoints", &what, &e)),
+        let query = Query::new("DeleteVpcEndpoints").each("VpcEndpointId", ids);
+        let answer = match self.query(&query, &what).await {
+            Ok(answer) => answer,
+            Err(failure) if failure.is_unknown_endpoint() => return Ok(BTreeMap::new()),
+            Err(failure) => return Err(failure),
         };
         // The call answers 200 even where it deleted nothing (EC2 API, `DeleteVpcEndpoints`).
         let mut failures = BTreeMap::new();
-        for item in &unsuccessful {
-            let Some(error) = item.error().filter(|error| !is_unknown_endpoint(error.code()))
+        for item in answer.all("unsuccessful") {
+            let Some(error) = item.get("error").filter(|it| !is_unknown_endpoint(it.text("code")))
             else {
                 continue;
             };
-            let id = item.resource_id().unwrap_or_default();
+            let id = item.text("resourceId").unwrap_or_default();
             let what = format!("deleting endpoint {id}");
-            let message = error.message().unwrap_or_default();
-            let failure = answered("DeleteVpcEndpoints", &what, error.code(), message);
+            let message = error.text("message").unwrap_or_default();
+            let failure = answered("DeleteVpcEndpoints", &what, error.text("code"), message);
             match EndpointId::parse(id) {
                 Ok(id) => drop(failures.insert(id, failure)),
                 // Nobody knows which.
@@ -285,9 +263,12 @@ impl Ec2 {
     pub async fn tag(&self, ids: &BTreeSet<String>, tags: &Tags) -> Result<(), Failure> {
         let ids: Vec<String> = ids.iter().cloned().collect();
         let what = format!("updating the tags of {}", ids.join(", "));
-        let call =
-            self.client.create_tags().set_resources(Some(ids)).set_tags(Some(tag_list(tags)));
-        call.send().await.map_err(|e| failure("CreateTags", &what, &e))?;
+        let mut query = Query::new("CreateTags").each("ResourceId", ids);
+        for (at, (key, value)) in tags.iter().enumerate() {
+            let tag = |part: &str| format!("Tag.{}.{part}", at + 1);
+            query = query.with(&tag("Key"), key).with(&tag("Value"), value);
+        }
+        self.query(&query, &what).await?;
         Ok(())
     }
 }
@@ -307,31 +288,29 @@ fn tag_specification(kind: ResourceType, tags: &Tags) -> TagSpecification {
 pub(super) fn read_tags(tags: &[Tag]) -> Tags {
     tags.iter()
         .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
-        .collect()
+        .gather()
 }
 
-fn permission(rule: &Rule, environment: &Environment) -> IpPermission {
-    let description = rule.description(environment);
-    let permission = IpPermission::builder()
-        .ip_protocol("tcp")
-        .from_port(rule.port.into())
-        .to_port(rule.port.into());
-    match &rule.source {
-        Source::Group(account, group) => permission.user_id_group_pairs(
-            UserIdGroupPair::builder()
-                .user_id(account.as_str())
-                .group_id(group.as_str())
-                .description(description)
-                .build(),
-        ),
-        Source::Ipv4(block) => {
-            permission.ip_ranges(IpRange::builder().cidr_ip(block).description(description).build())
+/// Rules, as EC2 takes them: one permission each (EC2 API, `IpPermission`).
+fn with_permissions(query: Query, rules: &BTreeSet<Rule>, environment: &Environment) -> Query {
+    rules.iter().zip(1..).fold(query, |query, (rule, at)| {
+        let (list, key, value) = match &rule.source {
+            Source::Group(_, group) => ("Groups", "GroupId", group.as_str()),
+            Source::Ipv4(block) => ("IpRanges", "CidrIp", block.as_str()),
+            Source::Ipv6(block) => ("Ipv6Ranges", "CidrIpv6", block.as_str()),
+            Source::PrefixList(list) => ("PrefixListIds", "PrefixListId", list.as_str()),
+        };
+        let name = |part: &str| format!("IpPermissions.{at}.{part}");
+        let of_source = |part: &str| format!("IpPermissions.{at}.{list}.1.{part}");
+        let mut query = query
+            .with(&name("IpProtocol"), "tcp")
+            .with(&name("FromPort"), rule.port.to_string())
+            .with(&name("ToPort"), rule.port.to_string())
+            .with(&of_source(key), value)
+            .with(&of_source("Description"), rule.description(environment));
+        if let Source::Group(account, _) = &rule.source {
+            query = query.with(&of_source("UserId"), account.as_str());
         }
-        Source::Ipv6(block) => permission
-            .ipv6_ranges(Ipv6Range::builder().cidr_ipv6(block).description(description).build()),
-        Source::PrefixList(list) => permission.prefix_list_ids(
-            PrefixListId::builder().prefix_list_id(list.as_str()).description(description).build(),
-        ),
-    }
-    .build()
+        query
+    })
 }

@@ -7,6 +7,7 @@ use aws_sdk_ec2::types::{Filter, IpPermission, NetworkInterface};
 use super::ec2::Ec2;
 use super::error::failure;
 use crate::environment::{EndpointId, GroupId};
+use crate::gather::Gather;
 use crate::report::Failure;
 use crate::vpc::{Address, Entrance, LetIn};
 
@@ -64,7 +65,7 @@ impl Ec2 {
             let owner = group.and_then(|group| group.owner_id()).unwrap_or_default();
             let permissions = group.map(|group| group.ip_permissions()).unwrap_or_default();
             let admitting = permissions.iter().filter(|permission| admits(permission, port));
-            admitting.flat_map(|permission| sources_of(permission, owner)).collect()
+            admitting.flat_map(|permission| sources_of(permission, owner)).gather()
         };
         Ok(groups.iter().map(|id| LetIn::new(id, sources(id))).collect())
     }

@@ -10,6 +10,7 @@ use super::ec2_query::{Element, Query};
 use super::ec2_read::{filter, read_endpoint, read_subnet};
 use super::error::failure;
 use crate::environment::{AccountId, GroupId, PrefixListId, Region, SubnetId, VpcId};
+use crate::gather::Gather;
 use crate::report::Failure;
 use crate::vpc::network::{
     Acl, AclEntry, Block, Destination, NatGateway, Network, NetworkEndpoint, NetworkSubnet, Peer,
@@ -289,7 +290,7 @@ impl Ec2 {
             Some((id, PrefixList { name, blocks }))
         };
         let all = read_all("prefix list", &all, id_of("prefixListId"), read)?;
-        Ok(all.into_iter().collect())
+        Ok(all.into_iter().gather())
     }
 
     /// Adds the prefix lists that rules of security groups name. One that may not be seen is left
@@ -303,7 +304,7 @@ impl Ec2 {
                 Peer::List(id) if !known.contains_key(id) => Some(id.clone()),
                 _ => None,
             })
-            .collect();
+            .gather();
         let all = futures_util::future::join_all(named.into_iter().map(async |id| {
             let query = Query::new("GetManagedPrefixListEntries").with("PrefixListId", id.as_str());
             let entries = self.query_all(query, 100, "entrySet", LOOKING).await.ok()?;
@@ -354,7 +355,7 @@ fn blocks<T: AsRef<str>>(texts: impl Iterator<Item = Option<T>>) -> Option<Vec<B
 /// The subnets of associations.
 fn subnet_ids(associations: &[Element]) -> Option<BTreeSet<SubnetId>> {
     let ids = associations.iter().filter_map(|it| it.text("subnetId"));
-    ids.map(|id| SubnetId::parse(id).ok()).collect()
+    ids.map(|id| SubnetId::parse(id).ok()).gather()
 }
 
 fn id_of(name: &'static str) -> impl Fn(&Element) -> Option<&str> {
@@ -471,7 +472,7 @@ fn read_network_endpoint(endpoint: &ec2::VpcEndpoint) -> Option<NetworkEndpoint>
         is_gateway: endpoint.vpc_endpoint_type() == Some(&ec2::VpcEndpointType::Gateway),
         private_dns: endpoint.private_dns_enabled() == Some(true),
         address_type: endpoint.ip_address_type().map(|it| it.as_str().to_owned()),
-        route_tables: endpoint.route_table_ids().iter().cloned().collect(),
+        route_tables: endpoint.route_table_ids().iter().cloned().gather(),
     })
 }
 

@@ -1,5 +1,6 @@
-//! EC2's calls whose answers are read here, and not by its client. A call of the client is 20 to 45 KB of
-//! code, and the function is always cold; what the doctor looks at would make it a tenth bigger.
+//! EC2's calls that are written and read here, and not by its client. Of the client each call is 20 to 45 KB
+//! of code, and the function is always cold: what the doctor looks at would make it a tenth bigger. So what
+//! is simple to write and to read is done here; what is not stays the client's.
 //!
 //! Such a call is one of the client's own in all but what is sent and how the answer is read: it
 //! is signed, retried, limited in time and routed as the client does.
@@ -40,6 +41,14 @@ impl Query {
 
     pub(super) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.fields.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The values of a list.
+    pub(super) fn each(mut self, name: &str, values: impl IntoIterator<Item = String>) -> Self {
+        for (at, value) in values.into_iter().enumerate() {
+            self = self.with(&format!("{name}.{}", at + 1), value);
+        }
         self
     }
 
@@ -177,7 +186,7 @@ impl Element {
                     open.last_mut()?.inner.push(element);
                 }
                 Token::Text { text } | Token::Cdata { text, .. } => {
-                    open.last_mut()?.text.push_str(text.as_str());
+                    open.last_mut()?.text.push_str(&unescaped(text.as_str()));
                 }
                 _ => {}
             }
@@ -220,6 +229,13 @@ impl Element {
     }
 }
 
+/// Text as it was before it was put into XML.
+fn unescaped(text: &str) -> String {
+    const ENTITIES: [(&str, &str); 5] =
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+    ENTITIES.iter().fold(text.to_owned(), |text, (entity, it)| text.replace(entity, it))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,11 +243,11 @@ mod tests {
     #[test]
     fn an_answer_is_read_as_it_is_nested() {
         let answer = Element::read(
-            "<?xml version=\"1.0\"?>\n<R xmlns=\"x\"><set>\n <item><id>a</id><ok>true</ok><none/></item>\n <item/></set></R>",
+            "<?xml version=\"1.0\"?>\n<R xmlns=\"x\"><set>\n <item><id>a &amp;lt; &quot;b&quot;</id><ok>true</ok><none/></item>\n <item/></set></R>",
         )
         .unwrap();
         let [first, second] = answer.all("set") else { panic!("{answer:?}") };
-        assert_eq!((first.text("id"), first.flag("ok")), (Some("a"), Some(true)));
+        assert_eq!((first.text("id"), first.flag("ok")), (Some("a &lt; \"b\""), Some(true)));
         assert_eq!((first.text("none"), first.text("other")), (None, None));
         assert_eq!((second.text("id"), answer.all("other")), (None, &[][..]));
         for wrong in ["", "no XML", "<a><b></a>", "<a", "</a>"] {
@@ -243,8 +259,8 @@ mod tests {
     fn what_is_asked_for_is_written_as_a_form() {
         let query = Query::new("DescribeX").filter("vpc-id", "vpc-1").with("NextToken", "a+b=&c");
         assert_eq!(
-            query.body(),
-            "Action=DescribeX&Version=2016-11-15&Filter.1.Name=vpc-id&Filter.1.Value.1=vpc-1&NextToken=a%2Bb%3D%26c"
+            query.each("Id", ["x".to_owned(), "y".to_owned()]).body(),
+            "Action=DescribeX&Version=2016-11-15&Filter.1.Name=vpc-id&Filter.1.Value.1=vpc-1&NextToken=a%2Bb%3D%26c&Id.1=x&Id.2=y"
         );
     }
 }

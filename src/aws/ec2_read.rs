@@ -1,16 +1,17 @@
 //! What EC2 shows: each method is one call, or all pages of one.
 
 use aws_sdk_ec2::types::{
-    self as ec2, Filter, IpPermission, SecurityGroup, SecurityGroupRule, VpcEndpoint,
-    VpcEndpointType,
+    self as ec2, Filter, IpPermission, SecurityGroup, VpcEndpoint, VpcEndpointType,
 };
 use chrono::DateTime;
 
 use super::ec2::{Ec2, read_tags};
+use super::ec2_query::{Element, Query};
 use super::error::failure;
 use crate::environment::{
     AccountId, EndpointId, Environment, GroupId, PrefixListId, SubnetId, VpcId,
 };
+use crate::gather::Gather;
 use crate::report::Failure;
 use crate::tags;
 use crate::vpc::{Endpoint, Group, Kind, Rule, Source, State, Subnet};
@@ -131,7 +132,7 @@ impl Ec2 {
         let role = filter("tag:mwaa-vpc-endpoints/role", tags::SECURITY_GROUP);
         let mut groups = self.groups_by(vec![tagged(environment), role], own).await?;
         groups.retain(|group| group.made_for(own.unwrap_or(&group.owner)).is_some());
-        groups.sort_by(|a, b| a.id.cmp(&b.id));
+        groups.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         Ok(groups)
     }
 
@@ -158,23 +159,19 @@ impl Ec2 {
         let Source::Group(_, named) = &rule.source else { return Ok(Vec::new()) };
         let what = format!("looking for rules of security group {group}");
         // A group has 1,000 rules at most (VPC user guide, "Amazon VPC quotas").
-        let call = self
-            .client
-            .describe_security_group_rules()
-            .filters(filter("group-id", group.as_str()))
-            .max_results(PAGE);
-        let answer = call.send().await;
-        let answer = answer.map_err(|e| failure("DescribeSecurityGroupRules", &what, &e))?;
-        let is_it = |it: &&SecurityGroupRule| {
-            let port = Some(i32::from(rule.port));
-            let of = it.referenced_group_info().and_then(|group| group.group_id());
-            it.is_egress() == Some(false)
-                && (it.from_port(), it.to_port()) == (port, port)
+        let query = Query::new("DescribeSecurityGroupRules").filter("group-id", group.as_str());
+        let answer = self.query(&query.with("MaxResults", PAGE.to_string()), &what).await?;
+        let port = rule.port.to_string();
+        let is_it = |it: &&Element| {
+            let of = it.get("referencedGroupInfo").and_then(|group| group.text("groupId"));
+            it.flag("isEgress") == Some(false)
+                && it.text("fromPort") == Some(&port)
+                && it.text("toPort") == Some(&port)
                 && of == Some(named.as_str())
-                && it.description() == Some(description)
+                && it.text("description") == Some(description)
         };
-        let found = answer.security_group_rules().iter().filter(is_it);
-        Ok(found.filter_map(|rule| rule.security_group_rule_id().map(str::to_owned)).collect())
+        let found = answer.all("securityGroupRuleSet").iter().filter(is_it);
+        Ok(found.filter_map(|it| it.text("securityGroupRuleId").map(str::to_owned)).collect())
     }
 
     async fn groups_by(
@@ -243,12 +240,12 @@ pub(super) fn read_endpoint(endpoint: &VpcEndpoint) -> Option<Endpoint> {
             Some(VpcEndpointType::GatewayLoadBalancer) => Kind::LoadBalancer,
             _ => Kind::Other,
         },
-        subnets: endpoint.subnet_ids().iter().filter_map(|id| SubnetId::parse(id).ok()).collect(),
+        subnets: endpoint.subnet_ids().iter().filter_map(|id| SubnetId::parse(id).ok()).gather(),
         groups: endpoint
             .groups()
             .iter()
             .filter_map(|group| GroupId::parse(group.group_id()?).ok())
-            .collect(),
+            .gather(),
         tags: read_tags(endpoint.tags()),
         policy: endpoint.policy_document().map(str::to_owned),
         requester_managed: endpoint.requester_managed() == Some(true),
@@ -261,7 +258,7 @@ fn read_group(group: &SecurityGroup) -> Option<Group> {
         .ip_permissions()
         .iter()
         .flat_map(|permission| read_permission(permission, &owner))
-        .collect();
+        .gather();
     Some(Group {
         id: GroupId::parse(group.group_id()?).ok()?,
         vpc: VpcId::parse(group.vpc_id()?).ok()?,

@@ -87,7 +87,7 @@ pub(super) fn stopped(acl: &Acl, is_egress: bool, needed: Packets) -> Vec<Stoppe
         .iter()
         .filter(|entry| entry.is_egress == is_egress && entry.protocol.is_tcp())
         .collect();
-    entries.sort_by_key(|entry| entry.number);
+    entries.sort_unstable_by_key(|entry| entry.number);
     let (mut rest, mut stopped) = (vec![needed], Vec::new());
     for entry in entries {
         let fits = Packets {

@@ -3,6 +3,7 @@
 
 use super::routes::WayOut;
 use super::{Answer, Case, Entry, Unseen, pass, some_of, unknown};
+use crate::gather::Gather;
 
 pub(super) const CHECKS: [Entry; 1] = [Entry {
     id: "hub.sqs",
@@ -27,7 +28,7 @@ fn sqs(case: &Case<'_>) -> Answer {
     })?;
     let others = others.iter().map(|it| &it.endpoint).filter(|it| it.serves_sqs(region));
     let others: std::collections::BTreeSet<String> =
-        others.map(|it| format!("{} in {}", it.id, it.vpc)).collect();
+        others.map(|it| format!("{} in {}", it.id, it.vpc)).gather();
     if others.is_empty() {
         // services.present says what that means.
         return pass("no other VPC of this account has an SQS endpoint");

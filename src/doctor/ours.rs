@@ -12,6 +12,7 @@ use super::{
 };
 use crate::environment::{Role, ServiceName};
 use crate::event::{EnvironmentSpec, Origin, Status};
+use crate::gather::{self, Gather};
 use crate::sqs_policy::{
     self, Admission, Certainty, MAX_POLICY_CHARACTERS, QUEUE_ACTIONS, Queues, Wish,
 };
@@ -327,7 +328,7 @@ fn sqs<'a>(case: &Case<'a>) -> Result<Vec<&'a NetworkEndpoint>, Unseen> {
 fn queues(case: &Case<'_>) -> Result<Queues, Unseen> {
     let queue = case.of.queue();
     let queue = queue.ok_or_else(|| Unseen("MWAA does not name the queue".to_owned()))?;
-    Ok(Queues::from([(queue.clone(), case.of.account.clone())]))
+    Ok(gather::one((queue.clone(), case.of.account.clone())))
 }
 
 /// What the environment's role does with its queue.
@@ -359,7 +360,7 @@ fn queue(case: &Case<'_>) -> Answer {
             unclear.insert(format!("{id} may not allow {}; {why}", listed(queues.keys())));
         }
     }
-    let closed: BTreeSet<String> = refusing.union(&unclear).cloned().collect();
+    let closed: BTreeSet<String> = refusing.union(&unclear).cloned().gather();
     if !closed.is_empty() {
         let verdict = if refusing.is_empty() { Verdict::Unknown } else { Verdict::Fail };
         return found(

@@ -82,7 +82,7 @@ pub(super) fn split(table: &RouteTable, needed: Addresses) -> Vec<(Addresses, Op
             Destination::List(_) => None,
         })
         .collect();
-    routes.sort_by_key(|(block, route)| (Reverse(block.length()), route.is_propagated));
+    routes.sort_unstable_by_key(|(block, route)| (Reverse(block.length()), route.is_propagated));
     let (mut rest, mut parts) = (vec![needed], Vec::new());
     for (block, route) in routes {
         let block = block.addresses();
@@ -90,7 +90,7 @@ pub(super) fn split(table: &RouteTable, needed: Addresses) -> Vec<(Addresses, Op
         rest = rest.iter().flat_map(|it| it.without(&block)).collect();
     }
     parts.extend(rest.into_iter().map(|it| (it, None)));
-    parts.sort_by_key(|(addresses, _)| *addresses);
+    parts.sort_unstable_by_key(|(addresses, _)| *addresses);
     parts
 }
 

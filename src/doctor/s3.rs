@@ -102,7 +102,7 @@ fn policy(case: &Case<'_>) -> Answer {
     for subnet in case.subnets()? {
         used.extend(gateway_on(case, table_of(case, subnet)?)?);
     }
-    used.sort_by_key(|it| &it.endpoint.id);
+    used.sort_unstable_by_key(|it| &it.endpoint.id);
     used.dedup_by_key(|it| &it.endpoint.id);
     if used.is_empty() {
         return Ok(None);

@@ -8,6 +8,7 @@ use super::{
     pass, some_of, unknown, warn,
 };
 use crate::environment::{AccountId, Region};
+use crate::gather::Gather;
 use crate::sqs_policy::{ANY_NAME, Facts, QUEUE_ACTIONS, Wish, Word, judge};
 
 const NEEDED: &str = "https://docs.aws.amazon.com/mwaa/latest/userguide/vpc-vpe-create-access.html";
@@ -346,7 +347,7 @@ fn policy(case: &Case<'_>) -> Answer {
     let Some(verdict) = told.iter().map(|(verdict, _)| *verdict).min() else {
         return pass("they allow it");
     };
-    let of_it = told.into_iter().filter(|(own, _)| *own == verdict).map(|(_, text)| text).collect();
+    let of_it = told.into_iter().filter(|(own, _)| *own == verdict).map(|(_, text)| text).gather();
     found(
         verdict,
         some_of(of_it),

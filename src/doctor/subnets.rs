@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Answer, Case, Entry, Unseen, fail, listed, pass, unknown, warn};
 use crate::environment::AccountId;
+use crate::gather::Gather;
 
 const NETWORKING: &str = "https://docs.aws.amazon.com/mwaa/latest/userguide/networking-about.html";
 const SHARING: &str = "https://docs.aws.amazon.com/vpc/latest/userguide/vpc-sharing.html";
@@ -43,7 +44,7 @@ pub(super) const CHECKS: [Entry; 6] = [
 ];
 
 fn two(case: &Case<'_>) -> Answer {
-    let named: BTreeSet<_> = case.of.subnets.iter().collect();
+    let named: BTreeSet<_> = case.of.subnets.iter().gather();
     match named.len() {
         0 => Err(Unseen("no subnets are named".to_owned())),
         2 => pass(listed(named)),
@@ -80,7 +81,7 @@ fn vpc(case: &Case<'_>) -> Answer {
 
 fn zones(case: &Case<'_>) -> Answer {
     let subnets = case.subnets()?;
-    let zones: BTreeSet<&str> = subnets.iter().map(|it| it.zone_id.as_str()).collect();
+    let zones: BTreeSet<&str> = subnets.iter().map(|it| it.zone_id.as_str()).gather();
     if zones.contains("") {
         return Err(Unseen("EC2 tells no zone id".to_owned()));
     }
@@ -96,7 +97,7 @@ fn zones(case: &Case<'_>) -> Answer {
 
 fn owner(case: &Case<'_>) -> Answer {
     let owners: BTreeSet<&AccountId> =
-        case.subnets()?.into_iter().map(|it| &it.subnet.owner).collect();
+        case.subnets()?.into_iter().map(|it| &it.subnet.owner).gather();
     let account = &case.of.account;
     let managed = case.of.told.as_ref().map(|told| told.customer_managed);
     if owners.iter().all(|owner| *owner == account) {

@@ -7,6 +7,7 @@ use super::decide::{EndpointAction, EndpointRequest, EndpointStep, Groups, group
 use crate::aws::Ec2;
 use crate::aws::ec2::NewEndpoint;
 use crate::environment::{EndpointId, GroupId};
+use crate::gather::{self, Gather};
 use crate::report::{Change, Failure, Resource, Tense};
 use crate::security_group::apply::known_group;
 
@@ -24,9 +25,9 @@ pub async fn keep(
     let resource = step.line(Tense::Did);
     let groups = |groups: &Groups| match groups {
         Groups::Listed(groups) => Ok(groups.clone()),
-        Groups::Own => group
-            .map(|id| BTreeSet::from([id.clone()]))
-            .ok_or_else(|| group_is_not_ready(step.role)),
+        Groups::Own => {
+            group.map(|id| gather::one(id.clone())).ok_or_else(|| group_is_not_ready(step.role))
+        }
     };
     let done = match &step.action {
         EndpointAction::Keep { .. } | EndpointAction::Impossible(_) => return resource,
@@ -117,7 +118,7 @@ pub async fn delete(
     let mut failures = when_free(ec2, until, || ec2.delete_endpoints(ids)).await?;
     loop {
         let busy = failures.iter().filter(|(_, failure)| failure.is_in_progress());
-        let busy: BTreeSet<EndpointId> = busy.map(|(id, _)| id.clone()).collect();
+        let busy: BTreeSet<EndpointId> = busy.map(|(id, _)| id.clone()).gather();
         match pauses.next() {
             Some(pause) if !busy.is_empty() && fits(pause, until) => {
                 tokio::time::sleep(pause).await;

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::environment::{EndpointId, Environment, GroupId, Role, ServiceName, SubnetId, VpcId};
 use crate::event::EnvironmentSpec;
+use crate::gather::Gather;
 use crate::report::{Change, Failure, Kind, Resource, Tense, Warning};
 use crate::settings::{AddressType, GroupChoice, Settings};
 use crate::tags::{self, Tags};
@@ -216,7 +217,7 @@ fn complete(
     let subnets = lacking_subnets(endpoint, given.vpc, &subnets);
     let lacks = match groups(given.spec, given.vpc, given.settings) {
         Groups::Listed(groups) => {
-            Groups::Listed(groups.difference(&endpoint.groups).cloned().collect())
+            Groups::Listed(groups.difference(&endpoint.groups).cloned().gather())
         }
         Groups::Own if given.own_group.is_some_and(|it| endpoint.groups.contains(&it.id)) => {
             Groups::Listed(BTreeSet::new())
@@ -255,7 +256,7 @@ fn create(
     let dead =
         |endpoint: &&&Endpoint| !endpoint.state.is_going() && endpoint.is_ours(environment, role);
     let replaces: BTreeSet<EndpointId> =
-        to_service.iter().filter(dead).map(|endpoint| endpoint.id.clone()).collect();
+        to_service.iter().filter(dead).map(|endpoint| endpoint.id.clone()).gather();
     if let Some(why) = given.keeps_dead.filter(|_| !replaces.is_empty()) {
         return EndpointAction::Impossible(Failure::new(
             format!("the dead {role} endpoint was not replaced"),
@@ -282,11 +283,11 @@ fn create(
     tags.insert(tags::ROLE.to_owned(), role.as_str().to_owned());
     EndpointAction::Create {
         replaces,
-        dead: to_service.iter().map(|endpoint| endpoint.id.clone()).collect(),
+        dead: to_service.iter().map(|endpoint| endpoint.id.clone()).gather(),
         request: EndpointRequest {
             vpc: given.vpc.id.clone(),
             service: service.clone(),
-            subnets: subnets.iter().map(|subnet| subnet.id.clone()).collect(),
+            subnets: subnets.iter().map(|subnet| subnet.id.clone()).gather(),
             groups,
             address_type: address_type(given.settings.address_type, &subnets),
             tags,
@@ -312,12 +313,12 @@ fn lacking_subnets(endpoint: &Endpoint, vpc: &Vpc, subnets: &[&Subnet]) -> BTree
         .iter()
         .filter(|subnet| endpoint.subnets.contains(&subnet.id))
         .map(|subnet| subnet.zone.as_str())
-        .collect();
+        .gather();
     subnets
         .iter()
         .filter(|subnet| !served.contains(subnet.zone.as_str()))
         .map(|subnet| subnet.id.clone())
-        .collect()
+        .gather()
 }
 
 /// The warning for an endpoint that is not ours to change and does not fit.

@@ -68,7 +68,7 @@ pub(super) fn event(payload: Value) -> Result<Work, Refusal> {
 pub fn shape(payload: &Value) -> Option<String> {
     let mut names = Vec::new();
     collect(payload.get("detail")?, "", &mut names);
-    names.sort();
+    names.sort_unstable();
     Some(names.join(", "))
 }
 

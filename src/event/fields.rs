@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::spec::{EnvironmentSpec, Mode, Origin, Part, Status, Unusable};
 use super::{Refusal, quoted, refuse, refuse_shortly};
 use crate::environment::{Environment, GroupId, Malformed, QueueArn, Role, ServiceName, SubnetId};
+use crate::gather::Gather;
 use crate::report::Warning;
 
 /// The fields of `detail` that are read; MWAA sends more, and may come to send others. The answer of
@@ -107,7 +108,7 @@ pub(super) fn read(
     spec.subnets = ids(&path, network.subnet_ids, must, SubnetId::parse)?;
     let path = names.path("networkConfiguration.securityGroupIds");
     let groups: Vec<GroupId> = ids(&path, network.security_group_ids, must, GroupId::parse)?;
-    spec.groups = groups.into_iter().collect::<BTreeSet<_>>();
+    spec.groups = groups.into_iter().gather::<BTreeSet<_>>();
 
     let region = spec.environment.region.clone();
     let path = names.path("databaseVpcEndpointService");

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::Refusal;
 use crate::environment::{Environment, GroupId, QueueArn, Role, ServiceName, SubnetId};
+use crate::gather::Gather;
 use crate::report::{Failure, Warning};
 
 /// An environment's status (MWAA API, `Environment.Status`).
@@ -249,14 +250,14 @@ impl EnvironmentSpec {
         let named = self.named.iter().filter(|(role, _)| needed(**role));
         let mut services: Vec<_> = named.map(|(role, it)| (*role, it.clone())).collect();
         services.extend(self.beyond.services.iter().cloned());
-        services.sort();
+        services.sort_unstable();
         services.dedup();
         services
     }
 
     /// The queues that are named.
     pub fn queues(&self) -> BTreeSet<QueueArn> {
-        self.queue.iter().chain(&self.beyond.queue).cloned().collect()
+        self.queue.iter().chain(&self.beyond.queue).cloned().gather()
     }
 
     /// What MWAA says, with what it lacks from a `hint`: from an event, or a person. If the hint

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use super::{Answer, InvocationError, summary};
+use crate::gather::Gather;
 use crate::report::{Change, Kind, Report};
 
 /// Adds all three to an answer.
@@ -62,7 +63,7 @@ fn narrowing<'a>(
     if !lines.clone().any(|line| line.outcome == Change::Updated) {
         return None;
     }
-    let ids: BTreeSet<&String> = lines.filter_map(|line| line.id.as_ref()).chain(all).collect();
+    let ids: BTreeSet<&String> = lines.filter_map(|line| line.id.as_ref()).chain(all).gather();
     if ids.len() > MOST {
         return None;
     }

@@ -11,6 +11,7 @@ use super::{Chain, Detach, Detached, EndpointRemoval, Gate, Phase, Plan, Step};
 use crate::endpoints::{self, EndpointAction, EndpointStep, Groups, decide::Situation};
 use crate::environment::{Environment, GroupId, QueueArn, Role, ServiceName, VpcId};
 use crate::event::{EnvironmentSpec, Origin};
+use crate::gather::{self, Gather};
 use crate::report::{Change, Failure, Kind, Resource, Tense, Warning};
 use crate::security_group::{self, GroupStep};
 use crate::settings::{GroupChoice, Settings};
@@ -156,7 +157,7 @@ fn provide(
     });
     let left_out = Chain::of(left_out);
 
-    let vpcs = BTreeSet::from([vpc.id.clone()]);
+    let vpcs = gather::one(vpc.id.clone());
     let mut policies: Vec<Step> = observed
         .sqs_endpoints(&vpcs, &spec.environment.region)
         .map(|endpoint| {
@@ -241,7 +242,7 @@ fn retags(
             },
             _ => None,
         })
-        .collect();
+        .gather();
     let endpoints = observed
         .endpoints_in(&vpc.id)
         .filter(|endpoint| kept.contains(endpoint.id.as_str()))
@@ -321,7 +322,7 @@ fn stale(
                 .filter(|rule| mode_is_told || rule.port == port(Role::Database))
                 .filter(|rule| !justified.contains(rule))
                 .cloned()
-                .collect();
+                .gather();
             if !rules.is_empty() {
                 let environment = environment.clone();
                 revokes.push(Step::Revoke { environment, group: group.id.clone(), rules });
@@ -341,7 +342,7 @@ fn stale(
     }
 
     let mut vpcs: BTreeSet<VpcId> =
-        own(observed, environment, &doomed).map(|endpoint| endpoint.vpc.clone()).collect();
+        own(observed, environment, &doomed).map(|endpoint| endpoint.vpc.clone()).gather();
     // Queues of older environments of this name. Unless the queue in use is named, any may be it.
     let mut lost = BTreeSet::new();
     if let Some(queue) = &proof.queue {
@@ -350,7 +351,7 @@ fn stale(
         for group in &groups_here {
             let before = group_queue(group, environment).filter(|before| before != queue);
             if let Some(before) = before {
-                let tags = Tags::from([(tags::QUEUE.to_owned(), queue.to_string())]);
+                let tags = gather::one((tags::QUEUE.to_owned(), queue.to_string()));
                 detaches.push(Detach { resource: Detached::Group(group.id.clone()), tags });
                 vpcs.insert(group.vpc.clone());
                 lost.insert(before);
@@ -484,7 +485,7 @@ fn stale_groups(
         .difference(&needed.groups)
         .filter(|group| carries_own && endpoint.groups.contains(*group))
         .cloned()
-        .collect();
+        .gather();
     if !groups.is_empty() && !carries_a_named_one {
         return None;
     }
@@ -493,7 +494,7 @@ fn stale_groups(
 
 fn forget(needed: &EnvironmentSpec, resource: Detached) -> Option<Detach> {
     let value = tags::groups_value(&needed.groups)?;
-    Some(Detach { resource, tags: Tags::from([(tags::GROUPS.to_owned(), value)]) })
+    Some(Detach { resource, tags: gather::one((tags::GROUPS.to_owned(), value)) })
 }
 
 /// Decides what goes with an environment that is gone. `vpc` is where it was said to be, if that was
@@ -537,18 +538,18 @@ pub fn clear(
             .rules_made_for(environment)
             .filter(|rule| !settings.keep_leftovers || matches!(rule.source, Source::Group(..)))
             .cloned()
-            .collect();
+            .gather();
         let environment = environment.clone();
         let step = Step::Revoke { environment, group: group.id.clone(), rules: rules.clone() };
         (!rules.is_empty()).then_some(step)
     });
     let revokes = revokes.collect();
 
-    let mut vpcs: BTreeSet<VpcId> = doomed.iter().map(|endpoint| endpoint.vpc.clone()).collect();
+    let mut vpcs: BTreeSet<VpcId> = doomed.iter().map(|endpoint| endpoint.vpc.clone()).gather();
     vpcs.extend(groups.iter().map(|group| group.vpc.clone()));
     vpcs.extend(vpc.cloned());
     let mut lost: BTreeSet<QueueArn> =
-        doomed.iter().filter_map(|endpoint| endpoint.remembered_queue()).collect();
+        doomed.iter().filter_map(|endpoint| endpoint.remembered_queue()).gather();
     lost.extend(groups.iter().filter_map(|group| group_queue(group, environment)));
     lost.extend(spec.queue.clone());
     // What is marked must not look as if it had been used since.
@@ -557,14 +558,14 @@ pub fn clear(
         used.chain(groups.iter().map(|group| &group.tags)).filter_map(tags::event_time).max();
     let gone_at = spec.event_time().unwrap_or(now);
     let gone_at = used.map_or(gone_at, |used| gone_at.max(used));
-    let gone_at = Tags::from([(tags::GONE.to_owned(), tags::rfc3339(gone_at))]);
+    let gone_at = gather::one((tags::GONE.to_owned(), tags::rfc3339(gone_at)));
     let unmarked = doomed
         .iter()
         .map(|endpoint| (endpoint.id.to_string(), &endpoint.tags))
         .chain(groups.iter().map(|group| (group.id.to_string(), &group.tags)))
         .filter(|(_, tags)| !tags::is_left_behind(tags))
         .map(|(id, _)| id)
-        .collect();
+        .gather();
     let removal = Removal {
         revokes,
         withdrawals: withdrawals(environment, observed, &vpcs, lost, goes),
@@ -611,8 +612,8 @@ fn withdrawals(
         .iter()
         .filter(|endpoint| !endpoint.state.is_going() && !goes(endpoint))
         .filter(|endpoint| !tags::is_left_behind(&endpoint.tags));
-    let needed: BTreeSet<QueueArn> = staying.filter_map(Endpoint::remembered_queue).collect();
-    let lost: BTreeSet<QueueArn> = lost.difference(&needed).cloned().collect();
+    let needed: BTreeSet<QueueArn> = staying.filter_map(Endpoint::remembered_queue).gather();
+    let lost: BTreeSet<QueueArn> = lost.difference(&needed).cloned().gather();
     if lost.is_empty() {
         return Vec::new();
     }

@@ -12,6 +12,7 @@ use crate::aws::Ec2;
 use crate::endpoints::apply::{delete, keep as keep_endpoint, when_free};
 use crate::endpoints::{EndpointAction, Groups};
 use crate::environment::{GroupId, QueueArn};
+use crate::gather::Gather;
 use crate::report::{AwsError, Change, Failure, Resource, Tense, Warning};
 use crate::security_group::{self, apply::Kept};
 use crate::sqs_policy::apply::{Vouch, Withdrawn, allow, withdraw};
@@ -162,7 +163,7 @@ impl Step {
             },
             Self::Detach(detach) => Applied::of(self.told(detach.apply(ec2, until).await)),
             Self::DeleteEndpoints(endpoints) => {
-                let ids = endpoints.iter().map(|EndpointRemoval { id, .. }| id.clone()).collect();
+                let ids = endpoints.iter().map(|EndpointRemoval { id, .. }| id.clone()).gather();
                 match delete(ec2, &ids, until).await {
                     Err(failure) => Applied::of(self.told(Err(failure))),
                     Ok(mut failures) => {
@@ -270,7 +271,7 @@ async fn undo<V>(means: Means<'_, V>, phase: &Phase, applied: &mut [Vec<Applied>
 /// back: a later delivery would find the queue in it, and leave it.
 fn taken_back(step: &PolicyStep, written: &[QueueArn]) -> Option<WithdrawStep> {
     let queues: BTreeSet<QueueArn> =
-        written.iter().filter(|queue| step.own.contains_key(queue)).cloned().collect();
+        written.iter().filter(|queue| step.own.contains_key(queue)).cloned().gather();
     (!queues.is_empty()).then(|| WithdrawStep {
         endpoint: step.endpoint.clone(),
         service: step.service.clone(),

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::environment::{GroupId, QueueArn, Role, ServiceName};
 use crate::event::{EnvironmentSpec, Mode};
+use crate::gather::Gather;
 use crate::tags::{self, Tags};
 use crate::vpc::{Endpoint, Observed, Vpc};
 
@@ -35,7 +36,7 @@ pub fn filled_from_tags(
         let services = ours.iter().filter(|endpoint| endpoint.role() == Some(role));
         let services: BTreeSet<ServiceName> = services
             .filter_map(|endpoint| ServiceName::parse_in(&endpoint.service, &region).ok())
-            .collect();
+            .gather();
         // What several environments of this name have left behind does not say which is the last.
         if let Some(service) = sole(services)
             && !(role == Role::Webserver && spec.mode == Some(Mode::PublicOnly))
@@ -46,7 +47,7 @@ pub fn filled_from_tags(
     if spec.groups.is_empty() {
         let tags = ours.iter().map(|endpoint| &endpoint.tags);
         let remembering = tags.chain(observed.groups_in(&vpc.id).map(|group| &group.tags));
-        spec.groups = remembering.flat_map(tags::groups).collect();
+        spec.groups = remembering.flat_map(tags::groups).gather();
     }
     spec
 }
@@ -58,7 +59,7 @@ pub fn remembered_queue(
     observed: &Observed,
 ) -> Option<QueueArn> {
     let ours = alive(spec, vpc, observed);
-    sole(ours.iter().filter_map(|endpoint| endpoint.remembered_queue()).collect())
+    sole(ours.iter().filter_map(|endpoint| endpoint.remembered_queue()).gather())
 }
 
 fn alive<'a>(spec: &EnvironmentSpec, vpc: &Vpc, observed: &'a Observed) -> Vec<&'a Endpoint> {
@@ -93,7 +94,7 @@ pub fn outdated(spec: &EnvironmentSpec, memory: Memory, has: &Tags) -> Tags {
     }
     // Older groups stay remembered until they are proven stale.
     let remembered = tags::groups(has);
-    let groups: BTreeSet<GroupId> = remembered.union(&spec.groups).cloned().collect();
+    let groups: BTreeSet<GroupId> = remembered.union(&spec.groups).cloned().gather();
     if groups != remembered
         && let Some(value) = tags::groups_value(&groups)
     {

@@ -12,12 +12,13 @@ pub use crate::aws::mwaa::Asking;
 use crate::aws::mwaa::Unanswered;
 use crate::environment::{AccountId, EndpointId, Environment, QueueArn, VpcId};
 use crate::event::{self, EnvironmentSpec};
+use crate::gather::{self, Gather};
 use crate::plan::Step;
 use crate::plan::decide::Neighbours;
 use crate::plan::proof::MwaaSays;
 use crate::report::{Failure, Warning, shortened};
 use crate::sqs_policy::{self, Facts, Queues, apply::Vouch};
-use crate::tags::{self, Tags};
+use crate::tags;
 use crate::vpc::{Endpoint, Observed};
 
 /// How long the work on an event waits for MWAA's answer.
@@ -134,8 +135,8 @@ impl<'a> Voices<'a> {
         wrong
             .into_iter()
             .map(|(queue, ids)| Step::Tag {
-                ids: ids.iter().map(EndpointId::to_string).collect(),
-                tags: Tags::from([(tags::QUEUE.to_owned(), queue.to_string())]),
+                ids: ids.iter().map(EndpointId::to_string).gather(),
+                tags: gather::one((tags::QUEUE.to_owned(), queue.to_string())),
                 holds_up: false,
             })
             .collect()
@@ -180,7 +181,7 @@ impl<'a> Voucher<'a> {
                 };
                 sqs_policy::missing(it.policy.as_deref(), queues, &facts)
             };
-            policies.flat_map(missing).collect::<BTreeSet<QueueArn>>()
+            policies.flat_map(missing).gather::<BTreeSet<QueueArn>>()
         };
         let (queues, warnings) = self.neighbours(&endpoints, &is_missing, true).await;
         Neighbours { queues, warnings }
@@ -203,9 +204,9 @@ impl Vouch for Voucher<'_> {
         let (remembered, mut warnings) = self.remembered(endpoints);
         let of = |environment: &Environment, it: &Remembered| -> Queues {
             let queues = it.queues.keys().cloned();
-            queues.map(|queue| (queue, environment.account.clone())).collect()
+            queues.map(|queue| (queue, environment.account.clone())).gather()
         };
-        let all = remembered.iter().flat_map(|(environment, it)| of(environment, it)).collect();
+        let all = remembered.iter().flat_map(|(environment, it)| of(environment, it)).gather();
         let missing = is_missing(&all);
         let lacking: Vec<(&Environment, &Remembered)> = remembered
             .iter()

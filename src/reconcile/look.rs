@@ -9,6 +9,7 @@ use super::{Context, nothing};
 use crate::aws::Ec2;
 use crate::environment::{AccountId, GroupId, SubnetId, VpcId};
 use crate::event::{EnvironmentSpec, Status};
+use crate::gather::Gather;
 use crate::report::{Failure, Outcome, Report};
 use crate::settings::{GroupChoice, Settings};
 use crate::vpc::{Endpoint, Group, Observed, Subnet, Vpc};
@@ -66,7 +67,7 @@ impl First {
             .iter()
             .filter(|endpoint| is_unseen(endpoint) || endpoint.state.is_deleting())
             .flat_map(|endpoint| &endpoint.groups)
-            .collect();
+            .gather();
         let stays =
             |group: &Group| unseen.contains(group.id.as_str()) || carries.contains(&group.id);
         observed.groups.retain(|group| !stays(group));
@@ -112,7 +113,7 @@ pub async fn first(context: &Context<'_>, hint: &EnvironmentSpec) -> Result<Firs
     let is_waiting = hint.status == Status::Pending;
     let services = is_waiting.then(|| {
         let named = hint.named.values().map(ToString::to_string);
-        named.chain(environment.region.sqs_services()).collect::<BTreeSet<String>>()
+        named.chain(environment.region.sqs_services()).gather::<BTreeSet<String>>()
     });
     let by_service = async {
         let endpoints = match &services {

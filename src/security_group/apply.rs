@@ -6,6 +6,7 @@ use super::decide::GroupStep;
 use crate::aws::Ec2;
 use crate::aws::ec2::NewGroup;
 use crate::environment::{Environment, GroupId};
+use crate::gather::{self, Gather};
 use crate::report::{Change, Failure, Kind, Resource, Tense, Warning};
 use crate::tags;
 use crate::vpc::{Group, Rule};
@@ -49,7 +50,7 @@ pub async fn keep(ec2: &Ec2, step: &GroupStep) -> Kept {
     };
     let refused = authorize(ec2, &id, &step.missing, &step.environment).await;
     let wanted = std::mem::take(&mut step.missing);
-    step.missing = wanted.into_iter().filter(|rule| !refused.contains_key(rule)).collect();
+    step.missing = wanted.into_iter().filter(|rule| !refused.contains_key(rule)).gather();
     let mut lines = Vec::new();
     if is_made || refused.is_empty() || !step.missing.is_empty() {
         lines.push(step.line(Tense::Did).with_id(&id));
@@ -119,12 +120,12 @@ async fn authorize(
     let all = known_group(ec2, || ec2.authorize(group, missing, environment)).await;
     let Err(failure) = all else { return BTreeMap::new() };
     if failure.code().is_none() || failure.may_pass() || failure.is_denied() {
-        return missing.iter().map(|rule| (rule.clone(), failure.clone())).collect();
+        return missing.iter().map(|rule| (rule.clone(), failure.clone())).gather();
     }
     // EC2 adds none of a call's rules if one is wrong, or there already: they are added one by one.
     let mut refused = BTreeMap::new();
     for rule in missing {
-        let one = BTreeSet::from([rule.clone()]);
+        let one = gather::one(rule.clone());
         match ec2.authorize(group, &one, environment).await {
             Err(failure) if !failure.is_duplicate_rule() => {
                 drop(refused.insert(rule.clone(), failure))
@@ -167,7 +168,7 @@ pub async fn revoke(
         answer => return answer,
     }
     for rule in rules {
-        match ec2.revoke(group, &BTreeSet::from([rule.clone()]), environment).await {
+        match ec2.revoke(group, &gather::one(rule.clone()), environment).await {
             Err(failure) if is_unknown(&failure) => {}
             answer => {
                 answer?;

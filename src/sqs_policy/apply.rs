@@ -10,6 +10,7 @@ use super::step::{PolicyAction, PolicyStep, Seen, WithdrawStep, admit_own_first,
 use super::{Admission, Queues, Withdrawal, admit};
 use crate::aws::Ec2;
 use crate::environment::{EndpointId, QueueArn};
+use crate::gather::Gather;
 use crate::report::{Change, Failure, Resource, Tense, Warning};
 use crate::vpc::Endpoint;
 
@@ -321,7 +322,7 @@ impl<V> Allow<'_, V> {
     fn lost(&self, policy: Option<&str>) -> BTreeSet<QueueArn> {
         let known = self.neighbours.iter().chain(&self.step.own);
         let written = known.filter(|(queue, _)| self.written.contains(*queue));
-        let written = written.map(|(queue, account)| (queue.clone(), account.clone())).collect();
+        let written = written.map(|(queue, account)| (queue.clone(), account.clone())).gather();
         super::missing(policy, &written, &self.step.facts)
     }
 

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::statement::{Statement, is_everyone, strings};
 use super::{Problem, QUEUE_ACTIONS};
 use crate::environment::QueueArn;
+use crate::gather::Gather;
 
 /// A policy as the ordered fields it has, of which only `Statement` is looked into.
 pub(super) struct Document {
@@ -107,8 +108,8 @@ impl Ours {
         let actions: Option<BTreeSet<String>> = fields
             .get("Action")
             .and_then(strings)
-            .map(|actions| actions.iter().map(|action| action.to_ascii_lowercase()).collect());
-        let six = QUEUE_ACTIONS.iter().map(|action| action.to_ascii_lowercase()).collect();
+            .map(|actions| actions.iter().map(|action| action.to_ascii_lowercase()).gather());
+        let six = QUEUE_ACTIONS.iter().map(|action| action.to_ascii_lowercase()).gather();
         if actions != Some(six) {
             return Err("its Action is not the list of the six that it should be".to_owned());
         }
@@ -117,7 +118,7 @@ impl Ours {
         let queues = resources
             .iter()
             .map(|resource| QueueArn::parse(resource))
-            .collect::<Result<_, _>>()
+            .gather::<Result<_, _>>()
             .map_err(|e| format!("its Resource holds something else than a queue: {e}"))?;
         let organization = match fields.get("Condition") {
             None => None,

@@ -24,6 +24,7 @@ pub use step::{PolicyAction, PolicyStep, WithdrawStep};
 pub use crate::report::Certainty;
 
 use crate::environment::{AccountId, EndpointId, QueueArn, VpcId};
+use crate::gather::Gather;
 use crate::report::shortened;
 use condition::Request;
 use document::{Document, Ours, minified};
@@ -149,7 +150,7 @@ pub fn admit(policy: Option<&str>, queues: &Queues, facts: &Facts) -> Result<Adm
     let before = ours.as_ref().map(|(_, ours)| ours.queues.clone()).unwrap_or_default();
     let real = |queue: &&QueueArn| !queue.is_placeholder();
     let after: BTreeSet<QueueArn> =
-        before.iter().chain(queues.keys()).filter(real).cloned().collect();
+        before.iter().chain(queues.keys()).filter(real).cloned().gather();
     let text = document.with_our_statement(
         ours.map(|(index, _)| index),
         Some(&our_statement(&after, organization)),
@@ -158,13 +159,13 @@ pub fn admit(policy: Option<&str>, queues: &Queues, facts: &Facts) -> Result<Adm
     if characters > MAX_POLICY_CHARACTERS {
         return Err(Problem::TooLong(characters));
     }
-    Ok(Admission::Write { document: text, added: after.difference(&before).cloned().collect() })
+    Ok(Admission::Write { document: text, added: after.difference(&before).cloned().gather() })
 }
 
 /// Those of `queues` that `policy` does not admit. Of a policy that cannot be read, all.
 pub fn missing(policy: Option<&str>, queues: &Queues, facts: &Facts) -> BTreeSet<QueueArn> {
     let Some(policy) = present(policy) else { return BTreeSet::new() };
-    let Ok(document) = Document::parse(policy) else { return queues.keys().cloned().collect() };
+    let Ok(document) = Document::parse(policy) else { return queues.keys().cloned().gather() };
     missing_from(&document, &document.our_statement(), queues, facts)
 }
 
@@ -192,7 +193,7 @@ fn missing_from(
         let is_allowed = |action: &&str| others.iter().any(|it| it.allows(action, request));
         !is_listed && !QUEUE_ACTIONS.iter().all(is_allowed)
     };
-    queues.iter().filter(is_missing).map(|(queue, _)| queue.clone()).collect()
+    queues.iter().filter(is_missing).map(|(queue, _)| queue.clone()).gather()
 }
 
 /// What must happen for a policy to list queues no longer.
@@ -221,9 +222,9 @@ pub fn withdraw(policy: Option<&str>, queues: &BTreeSet<QueueArn>) -> Result<Wit
     let Some(policy) = present(policy) else { return Ok(Withdrawal::NotListed) };
     let document = Document::parse(policy)?;
     let Some((place, ours)) = document.our_statement()? else { return Ok(Withdrawal::NotListed) };
-    let removed: BTreeSet<QueueArn> = ours.queues.intersection(queues).cloned().collect();
+    let removed: BTreeSet<QueueArn> = ours.queues.intersection(queues).cloned().gather();
     let Some(one) = removed.first() else { return Ok(Withdrawal::NotListed) };
-    let mut left: BTreeSet<QueueArn> = ours.queues.difference(&removed).cloned().collect();
+    let mut left: BTreeSet<QueueArn> = ours.queues.difference(&removed).cloned().gather();
     if left.is_empty() && document.statements.len() == 1 {
         left.insert(one.placeholder());
     }

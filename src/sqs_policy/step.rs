@@ -7,6 +7,7 @@ use super::{
     Admission, Block, Certainty, Facts, Problem, Queues, SID, Withdrawal, admit, blocks, withdraw,
 };
 use crate::environment::{EndpointId, Environment, QueueArn, VpcId};
+use crate::gather::Gather;
 use crate::report::{Change, Failure, Kind, Resource, Tense, Warning, shortened};
 use crate::vpc::Endpoint;
 
@@ -75,7 +76,7 @@ pub fn admit_own_first(
     neighbours: &Queues,
     facts: &Facts,
 ) -> Result<(Admission, Option<Warning>), Problem> {
-    let all = neighbours.iter().chain(own).map(|(it, of)| (it.clone(), of.clone())).collect();
+    let all = neighbours.iter().chain(own).map(|(it, of)| (it.clone(), of.clone())).gather();
     match admit(policy, &all, facts) {
         Ok(admission) => Ok((admission, None)),
         Err(problem) => {
@@ -109,7 +110,7 @@ pub fn decide(
         endpoint: Some(endpoint.id.clone()),
         organization: organization.map(str::to_owned),
     };
-    let own: Queues = own.into_iter().map(|queue| (queue, environment.account.clone())).collect();
+    let own: Queues = own.into_iter().map(|queue| (queue, environment.account.clone())).gather();
     let action = if endpoint.requester_managed {
         let admits = admit(policy, &own, &facts) == Ok(Admission::AlreadyAllowed);
         PolicyAction::RequesterManaged { admits }

@@ -10,6 +10,7 @@ use super::turns::start;
 use super::{AT_ONCE, SweepReport};
 use crate::aws::mwaa::Unanswered;
 use crate::environment::{AccountId, Environment, Region};
+use crate::gather::Gather;
 use crate::plan::proof::MwaaSays;
 use crate::reconcile::Context;
 use crate::reconcile::ask::Voices;
@@ -43,7 +44,7 @@ pub(super) async fn environments(
         .map(|environment| environment.account.clone())
         .chain(context.settings.participants.iter().cloned())
         .chain(context.own.cloned())
-        .collect();
+        .gather();
     let mut accounts: VecDeque<AccountId> = accounts.into_iter().collect();
     accounts.rotate_left(start(accounts.len(), context.now));
     let in_time =

@@ -8,6 +8,7 @@ use super::look::{Landscape, Seen};
 use super::{SweepReport, VpcHealth};
 use crate::doctor::{MORE_ENDPOINTS, SHORTER_POLICY, is_nearly_full};
 use crate::environment::{Region, VpcId};
+use crate::gather::Gather;
 use crate::reconcile::Context;
 use crate::report::Warning;
 use crate::settings::DEFAULT_ENDPOINT_QUOTA;
@@ -62,7 +63,7 @@ pub(super) fn health(
             .iter()
             .filter(|endpoint| endpoint.serves_sqs(region))
             .filter_map(|e| Some((e.id.to_string(), e.policy.as_ref()?.chars().count())))
-            .collect();
+            .gather();
         for (id, characters) in &policy_characters {
             if is_nearly_full(*characters, MAX_POLICY_CHARACTERS) {
                 report.warnings.push(Warning::new(

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::environment::{Environment, Region, ServiceName, SubnetId, VpcId};
 use crate::event::EnvironmentSpec;
+use crate::gather::Gather;
 use crate::plan::proof::MwaaSays;
 use crate::reconcile::Context;
 use crate::reconcile::look::{First, Place, endpoints_in, locate, subnets_of};
@@ -41,7 +42,7 @@ pub(super) async fn landscape(
     let mut seen = Landscape {
         at: Instant::now(),
         vpcs: BTreeMap::new(),
-        subnets: subnets?.into_iter().map(|subnet| (subnet.id.clone(), subnet)).collect(),
+        subnets: subnets?.into_iter().map(|subnet| (subnet.id.clone(), subnet)).gather(),
         own: BTreeMap::new(),
         groups: BTreeMap::new(),
     };
@@ -162,6 +163,6 @@ impl Landscape {
             .iter()
             .filter(|group| !seen.iter().any(|it| (&it.id, &it.tags) == (&group.id, &group.tags)));
         let groups = groups.map(|group| group.id.to_string());
-        endpoints.map(|endpoint| endpoint.id.to_string()).chain(groups).collect()
+        endpoints.map(|endpoint| endpoint.id.to_string()).chain(groups).gather()
     }
 }

@@ -20,6 +20,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::environment::{AccountId, Environment, Region, VpcId};
 use crate::event::{EnvironmentSpec, Status};
+use crate::gather::Gather;
 use crate::plan::proof::MwaaSays;
 use crate::reconcile::ask::Voices;
 use crate::reconcile::{self, Context, Decided};
@@ -123,9 +124,9 @@ pub async fn sweep(
     let mut report = SweepReport { dry_run: context.dry_run, ..SweepReport::default() };
     let landscape = look::landscape(context, region).await?;
     let voices = Voices::new(context);
-    let tagged = landscape.environments().cloned().collect();
+    let tagged = landscape.environments().cloned().gather();
     let found = ask::environments(context, region, tagged, &voices, part(1), &mut report).await;
-    let environments: BTreeSet<String> = found.all.iter().map(Environment::arn).collect();
+    let environments: BTreeSet<String> = found.all.iter().map(Environment::arn).gather();
     let is_asked = |it: &Environment| !found.silent.contains(&it.account);
     let is_new = |it: &Environment| !landscape.has_anything_of(it);
     let mut turns = Turns::new(found.all.iter().cloned(), is_asked, is_new, context.now);
@@ -149,7 +150,7 @@ pub async fn sweep(
     report.stopped_before = turns.left().next().map(Environment::arn);
     report.reached = served.iter().filter(|turn| turn.is_reached()).count();
     (report.looked_at, report.not_reached) = (report.reached, environments.len() - report.reached);
-    let mut vpcs: BTreeSet<VpcId> = landscape.own_vpcs().cloned().collect();
+    let mut vpcs: BTreeSet<VpcId> = landscape.own_vpcs().cloned().gather();
     let mut reached = BTreeSet::new();
     for Turn { environment, came } in served {
         let arn = environment.arn();
@@ -175,8 +176,8 @@ pub async fn sweep(
     let is_fine = |report: &Report| report.outcome != Outcome::Failed;
     report
         .environments
-        .sort_by(|a, b| (is_fine(a), &a.environment).cmp(&(is_fine(b), &b.environment)));
-    report.failures.sort();
+        .sort_unstable_by(|a, b| (is_fine(a), &a.environment).cmp(&(is_fine(b), &b.environment)));
+    report.failures.sort_unstable();
     report.outcome = outcome(&report);
     health::health(context, region, &landscape, &vpcs, &mut report);
     let was_seen = |of: &str| reached.contains(of) || !environments.contains(of);
@@ -231,7 +232,7 @@ fn tell(
         report.news.extend(problems.into_iter().map(|(_, _, name)| name));
         return;
     }
-    let found = problems.iter().map(|(problem, text, _)| (problem.clone(), text.clone())).collect();
+    let found = problems.iter().map(|(problem, text, _)| (problem.clone(), text.clone())).gather();
     let news = lasting.hear(found, was_seen, context.now);
     for (problem, _, name) in problems {
         if news.new.contains(&problem) {

@@ -11,6 +11,7 @@ use super::{AT_ONCE, PATIENCE, waited};
 use crate::endpoints::EndpointAction;
 use crate::environment::{AccountId, Environment, QueueArn, Region, Role, VpcId};
 use crate::event::{EnvironmentSpec, Status};
+use crate::gather::{self, Gather};
 use crate::plan::Plan;
 use crate::plan::proof::MwaaSays;
 use crate::reconcile::ask::Voices;
@@ -105,9 +106,9 @@ pub async fn survey(
     let voices = &Voices::new(context);
     let mut not_listed = Vec::new();
     let environments = if let Some(only) = only {
-        BTreeSet::from([only.clone()])
+        gather::one(only.clone())
     } else {
-        let mut all: BTreeSet<Environment> = landscape.environments().cloned().collect();
+        let mut all: BTreeSet<Environment> = landscape.environments().cloned().gather();
         for account in accounts {
             let Some(mwaa) = context.mwaa else { continue };
             match mwaa.names(account).await {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::rule::Rule;
 use crate::environment::{AccountId, Environment, GroupId, VpcId};
+use crate::gather::Gather;
 use crate::tags::{self, Tags};
 
 /// A security group.
@@ -25,7 +26,7 @@ pub struct Group {
 impl Group {
     /// The ports to which it has a rule.
     pub fn ports(&self) -> BTreeSet<u16> {
-        self.rules.keys().map(|rule| rule.port).collect()
+        self.rules.keys().map(|rule| rule.port).gather()
     }
 
     /// The environment that it was made for, if this function made it in account `own`.

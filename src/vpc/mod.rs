@@ -17,6 +17,7 @@ pub use group::Group;
 pub use rule::{Rule, Source, port};
 
 use crate::environment::{AccountId, Environment, Region, SubnetId, VpcId};
+use crate::gather::Gather;
 use crate::report::Failure;
 use crate::tags;
 
@@ -147,6 +148,6 @@ impl Observed {
     /// The VPCs in which something was made for `environment`.
     pub fn own_vpcs(&self, environment: &Environment) -> BTreeSet<VpcId> {
         let endpoints = self.own_endpoints(environment).map(|endpoint| endpoint.vpc.clone());
-        endpoints.chain(self.groups.iter().map(|group| group.vpc.clone())).collect()
+        endpoints.chain(self.groups.iter().map(|group| group.vpc.clone())).gather()
     }
 }

@@ -29,6 +29,7 @@ VALUES = {
         "SecurityGroups": ["auto", many("sg-{:017x}", 16)],
         "SqsEndpointArns": ["", many("arn:aws-us-gov:ec2:us-gov-west-1:111122223333:vpc-endpoint/vpce-{:017x}", 20)],
         "Deletion": ["on", "off"],
+        "Diagnosis": ["off", "on"],
         "SweepSchedule": ["rate(15 minutes)", "off"],
         "ReservedConcurrency": ["1", "none"],
         "AlarmTopicArn": ["", "arn:aws-us-gov:sns:us-gov-west-1:111122223333:" + "x" * 256],

@@ -230,8 +230,9 @@ def calls_in_the_source():
         ("mwaa.rs", "client"): "airflow",
         ("mwaa.rs", "sts"): "sts",
     }
-    # What only people's programs look at, with their own permissions.
+    # What only people's programs look at, with their own permissions, and what the parameter Diagnosis is for.
     peoples = {"doctor", "bin", "ec2_network.rs", "ec2_entrance.rs", "identity.rs"}
+    peoples |= {"ec2_query.rs"}  # how calls are made, not which
     calls = set()
     for path in SOURCE.rglob("*.rs"):
         if peoples & set(path.relative_to(SOURCE).parts):
@@ -240,6 +241,7 @@ def calls_in_the_source():
             if method not in ("clone", "config"):
                 service = services[path.name, client]
                 calls.add(f"{service}:{method.title().replace('_', '')}")
+        calls |= {f"ec2:{it}" for it in re.findall(r'\bQuery::new\("(\w+)"\)', path.read_text().split("mod tests")[0])}
     assert len(calls) > 10
     return calls
 
@@ -260,6 +262,8 @@ def test_the_function_may_do_what_it_calls_and_no_more(render):
 
     calls, asking = calls_in_the_source(), {"ParticipantAccounts": PARTICIPANT, "ReaderRole": "yes"}
     assert actions(**asking) == calls
+    diagnosis = set(re.findall(r'Query::new\("(\w+)"\)', (SOURCE / "aws" / "ec2_network.rs").read_text()))
+    assert actions(**asking, Diagnosis="on") == calls | {f"ec2:{it}" for it in diagnosis} - DEPENDED_ON
     assert actions() == actions(ReaderRole="yes") == calls - {"sts:AssumeRole"}
     # Lambda puts the function's results on the default bus, with the function's role.
     telling = {"ResultTopicArn": "arn:aws:sns:us-east-1:111122223333:results"}

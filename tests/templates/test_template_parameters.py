@@ -102,6 +102,7 @@ GOOD = {
     "ReservedConcurrency": ["1", "none", "10"],
     "ReaderRole": ["yes", "no"],
     "Deletion": ["on", "off"],
+    "Diagnosis": ["on", "off"],
     "SweepSchedule": [
         "off", "rate(5 minutes)", "rate(90 minutes)", "rate(1 hour)", "rate(12 hours)", "rate(1 day)",
         "cron(0/15 * * * ? *)", "cron(30 6 ? * MON-FRI *)",
@@ -135,6 +136,7 @@ BAD = {
     "ReservedConcurrency": ["", "0", "all"],
     "ReaderRole": ["", "True", "mwaa-vpc-endpoints-reader"],
     "Deletion": ["", "yes", "True"],
+    "Diagnosis": ["", "yes", "True"],
     "SweepSchedule": [
         "", "on", "15 minutes", "rate(1 minute)", "rate(4 minutes)", "rate(0 hours)", "rate(1 hours)", "rate(15 minute)",
         "cron(0/15 * * * ?)", "cron(* * * * ? * *)", "at(2026-03-04T10:15:00)",
@@ -197,6 +199,7 @@ def test_parameters_reach_the_function(render):
         "IP_ADDRESS_TYPE": "auto",
         "DELETION": "on",
         "ENDPOINT_QUOTA": "50",
+        "DIAGNOSIS": "off",
         "READER_ROLE": "",
     }
     stack = render(
@@ -210,6 +213,7 @@ def test_parameters_reach_the_function(render):
         IpAddressType="ipv6",
         Deletion="off",
         EndpointQuota="200",
+        Diagnosis="on",
         ReaderRole="yes",
     )
     assert function(stack)["Environment"]["Variables"] == {
@@ -222,13 +226,14 @@ def test_parameters_reach_the_function(render):
         "IP_ADDRESS_TYPE": "ipv6",
         "DELETION": "off",
         "ENDPOINT_QUOTA": "200",
+        "DIAGNOSIS": "on",
         "READER_ROLE": "mwaa-vpc-endpoints-reader-us-east-1",
     }
 
 
 def test_the_function_gets_exactly_the_variables_that_it_reads(render):
     source = (ROOT / "src" / "settings.rs").read_text().split("#[cfg(test)]")[0]
-    read = re.findall(r'\b(?:text|list|parse_all)\(\s*"([A-Z_]+)"', source)
+    read = re.findall(r'\b(?:text|list|parse_all|on_or_off)\(\s*"([A-Z_]+)"', source)
     assert set(function(render("template.yaml"))["Environment"]["Variables"]) == set(read)
 
 
