@@ -794,6 +794,7 @@ def test_the_vpc_is_that_of_the_subnets_if_none_is_named(cli, laid_out):
 SUBNETS, GROUPS = ("--subnets", "subnet-1,subnet-2"), ("--groups", "sg-1")
 WRONG = [
     ((), "<ENV>"),
+    ((), "--subnets and --groups"),
     (SUBNETS, "--groups"),
     (GROUPS, "--subnets"),
     ((NAME, *SUBNETS, *GROUPS), "cannot be used"),

@@ -68,10 +68,7 @@ pub fn command() -> Command {
     Command::new("doctor")
         .about("Say what of the network, the function's deployment or the execution role keeps an environment from working")
         .after_help(EXAMPLES)
-        .arg(
-            environment_arg("An environment that is there: its name, or its ARN")
-                .required_unless_present_any(["subnets", "iam"]),
-        )
+        .arg(environment_arg("An environment that is there: its name, or its ARN"))
         .arg(planned("vpc", "VPC", "Its VPC. Without it, that of its subnets"))
         .arg(
             planned("subnets", "SUBNETS", "Its subnets: subnet-…,subnet-…")
@@ -116,6 +113,11 @@ pub async fn answer(
 ) -> Result<Answer, Problem> {
     let planned = planned(matches)?;
     let named = Named::of(matches)?;
+    if named.is_none() && planned.is_none() {
+        return Err(Problem::usage("no environment is named").with_remedy(
+            "name one that is there (<ENV>), or what one is to have (--subnets and --groups)",
+        ));
+    }
     let common = match &named {
         Some(named) => named.within(common)?,
         None => common.clone(),
@@ -126,7 +128,7 @@ pub async fn answer(
     let subject = match (&environment, planned) {
         (Some(environment), _) => of_mwaa(&accounts, environment).await?,
         (None, Some(planned)) => planned.subject(&accounts, matches)?,
-        (None, None) => return Err(Problem::usage("no environment is named, and no subnets")),
+        (None, None) => return Err(Problem::usage("no environment is named")),
     };
     let subject = with_limits(subject, matches);
     let (vpc, owner) = vpc_of(&accounts, &subject, matches.get_one::<String>("vpc")).await?;
