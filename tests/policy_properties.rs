@@ -848,6 +848,7 @@ fn facts(organization: Option<&str>) -> Facts {
         vpc: Some(VpcId::parse("vpc-1").unwrap()),
         endpoint: Some(EndpointId::parse("vpce-1").unwrap()),
         organization: organization.map(str::to_owned),
+        is_gateway: false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Network ACLs: which packets they stop, exactly.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::routes::{WayOut, internet, nats_of, table_of};
 use super::{
@@ -50,6 +50,9 @@ pub(super) const CHECKS: [Entry; 5] = [
 
 /// The ports that answers go to: whichever a client has chosen.
 const EPHEMERAL: Ports = Ports { first: 1024, last: u16::MAX };
+
+/// Those of them that Linux chooses by itself (kernel documentation, `ip_local_port_range`), as workers do.
+const USUAL: Ports = Ports { first: 32768, last: 60999 };
 
 /// TCP packets: all those from or to some addresses, to some ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +116,9 @@ fn acl_of<'a>(case: &Case<'a>, id: &SubnetId) -> Result<&'a Acl, Unseen> {
 struct Leg<'a> {
     subnet: &'a SubnetId,
     is_egress: bool,
-    needed: Packets,
+    /// The other end's addresses.
+    addresses: Vec<Addresses>,
+    ports: Ports,
     /// Whether it is IPv6 beside IPv4, which the environment may never speak.
     is_beside: bool,
 }
@@ -125,6 +130,8 @@ struct Holes {
     needed: BTreeSet<String>,
     /// What is stopped, and may not be needed.
     perhaps: BTreeSet<String>,
+    /// When it is.
+    only: BTreeSet<&'static str>,
     /// Whether all packets of some leg are stopped.
     is_all: bool,
     /// The ACLs that were looked at.
@@ -145,23 +152,44 @@ fn holes(case: &Case<'_>, legs: Vec<Leg<'_>>) -> Holes {
             }
         };
         holes.acls.insert(acl.id.clone());
-        for (packets, number) in stopped(acl, leg.is_egress, leg.needed) {
+        let mut alike: BTreeMap<(Ports, Option<i32>), Vec<Addresses>> = BTreeMap::new();
+        for addresses in &leg.addresses {
+            let needed = Packets { addresses: *addresses, ports: leg.ports };
+            for (packets, number) in stopped(acl, leg.is_egress, needed) {
+                alike.entry((packets.ports, number)).or_default().push(packets.addresses);
+            }
+        }
+        for ((ports, number), stopped) in alike {
+            let is_all = stopped == leg.addresses;
+            holes.is_all |= is_all && ports == leg.ports;
             let (way, end) = if leg.is_egress { ("out of", "to") } else { ("into", "from") };
             let by =
                 number.map_or("no rule allows it".to_owned(), |it| format!("rule {it} denies it"));
-            let hole = format!(
-                "{} {way} {}: TCP {} {end} {} ({by})",
-                acl.id, leg.subnet, packets.ports, packets.addresses
-            );
-            holes.is_all |= packets == leg.needed;
-            if leg.is_beside { &mut holes.perhaps } else { &mut holes.needed }.insert(hole);
+            // All of the internet has one name.
+            let whole = stopped.first().filter(|_| is_all && stopped.len() > 1);
+            let stopped = match whole {
+                Some(first) => vec![first.family.all()],
+                None => stopped,
+            };
+            let only = if leg.is_beside {
+                Some("if the environment speaks IPv6")
+            } else if leg.ports.first != leg.ports.last && ports.and(&USUAL).is_none() {
+                Some("for ports that Linux does not choose by itself, which takes 32768 to 60999")
+            } else {
+                None
+            };
+            holes.only.extend(only);
+            let to = if only.is_some() { &mut holes.perhaps } else { &mut holes.needed };
+            to.extend(stopped.iter().map(|addresses| {
+                format!("{} {way} {}: TCP {ports} {end} {addresses} ({by})", acl.id, leg.subnet)
+            }));
         }
     }
     holes
 }
 
 fn told(holes: Holes) -> Answer {
-    let Holes { needed, perhaps, acls, unseen, .. } = holes;
+    let Holes { needed, perhaps, only, acls, unseen, .. } = holes;
     let remedy = "allow it with a rule of a lower number; ACLs keep no state, so that answers need rules of their own";
     if !needed.is_empty() {
         return fail(some_of(needed), remedy);
@@ -170,7 +198,7 @@ fn told(holes: Holes) -> Answer {
         return Err(why);
     }
     if !perhaps.is_empty() {
-        return warn(format!("only if the environment speaks IPv6: {}", some_of(perhaps)), remedy);
+        return warn(format!("only {}: {}", listed(only), some_of(perhaps)), remedy);
     }
     pass(format!("by {}", listed(acls)))
 }
@@ -192,7 +220,8 @@ fn legs<'a>(
                     other.addresses(family).map(move |addresses| Leg {
                         subnet: &at.subnet.id,
                         is_egress,
-                        needed: Packets { addresses, ports },
+                        addresses: vec![addresses],
+                        ports,
                         is_beside,
                     })
                 };
@@ -276,11 +305,12 @@ fn answers(case: &Case<'_>) -> Answer {
 }
 
 /// Requests from a subnet to 443 of `addresses`, and their answers.
-fn outward(subnet: &NetworkSubnet, addresses: Addresses) -> [Leg<'_>; 2] {
+fn outward(subnet: &NetworkSubnet, addresses: Vec<Addresses>) -> [Leg<'_>; 2] {
     let leg = |is_egress, ports| Leg {
         subnet: &subnet.subnet.id,
         is_egress,
-        needed: Packets { addresses, ports },
+        addresses: addresses.clone(),
+        ports,
         is_beside: false,
     };
     [leg(true, Ports::one(443)), leg(false, EPHEMERAL)]
@@ -297,7 +327,7 @@ fn s3(case: &Case<'_>) -> Answer {
             let blocks = &super::groups::list(case, list)?.blocks;
             let blocks = blocks.iter().map(super::Block::addresses);
             for block in blocks.filter(|it| it.family == subnet.family()) {
-                legs.extend(outward(subnet, block));
+                legs.extend(outward(subnet, vec![block]));
             }
         }
     }
@@ -314,17 +344,18 @@ fn out(case: &Case<'_>) -> Answer {
     let mut legs = Vec::new();
     for subnet in case.subnets()? {
         let internet = internet(subnet.family());
-        legs.extend(internet.iter().flat_map(|it| outward(subnet, *it)));
+        legs.extend(outward(subnet, internet.clone()));
         for nat in nats_of(case, subnet)? {
             let Some(place) = &nat.subnet else { continue };
             let place = case.subnet(place)?;
-            legs.extend(internet.iter().flat_map(|it| outward(place, *it)));
+            legs.extend(outward(place, internet.clone()));
             // What comes from the environment's subnet, and what goes back to it.
             for addresses in subnet.addresses(subnet.family()) {
                 let leg = |is_egress, ports| Leg {
                     subnet: &place.subnet.id,
                     is_egress,
-                    needed: Packets { addresses, ports },
+                    addresses: vec![addresses],
+                    ports,
                     is_beside: false,
                 };
                 legs.extend([leg(false, Ports::one(443)), leg(true, EPHEMERAL)]);

@@ -226,12 +226,13 @@ impl<'a> Case<'a> {
         found.ok_or_else(|| Unseen(format!("{id} was not seen")))
     }
 
-    /// The environment's subnets, all of them.
+    /// The environment's subnets, all of them, each once.
     fn subnets(&self) -> Result<Vec<&'a NetworkSubnet>, Unseen> {
         if self.of.subnets.is_empty() {
             return Err(Unseen("no subnets are named".to_owned()));
         }
-        self.of.subnets.iter().map(|id| self.subnet(id)).collect()
+        let each: BTreeSet<&SubnetId> = self.of.subnets.iter().collect();
+        each.into_iter().map(|id| self.subnet(id)).collect()
     }
 
     /// The addresses of the environment's subnets, of the family that it speaks.

@@ -14,7 +14,7 @@ use crate::environment::{Role, ServiceName};
 use crate::event::{EnvironmentSpec, Origin, Status};
 use crate::gather::{self, Gather};
 use crate::sqs_policy::{
-    self, Admission, Certainty, MAX_POLICY_CHARACTERS, QUEUE_ACTIONS, Queues, Wish,
+    self, Admission, Certainty, Facts, MAX_POLICY_CHARACTERS, QUEUE_ACTIONS, Queues, Wish, judge,
 };
 use crate::vpc::{Kind, port};
 
@@ -114,6 +114,17 @@ pub(super) fn leads_to(case: &Case<'_>, endpoint: &NetworkEndpoint, role: Role) 
     services.iter().any(|(own, it)| *own == role && it.as_str() == endpoint.endpoint.service)
 }
 
+/// What MWAA says of the environment, if it is there and not going.
+fn told<'a>(case: &Case<'a>) -> Option<&'a EnvironmentSpec> {
+    let told = case.of.told.as_ref()?;
+    (!matches!(told.status, Status::Deleting | Status::Deleted)).then_some(told)
+}
+
+/// Whether MWAA makes the environment's endpoints itself.
+fn is_mwaas(told: &EnvironmentSpec) -> bool {
+    told.customer_managed == Some(false)
+}
+
 fn service(told: &EnvironmentSpec, role: Role) -> Option<ServiceName> {
     told.services().into_iter().find(|(own, _)| *own == role).map(|(_, service)| service)
 }
@@ -177,7 +188,7 @@ fn webserver(case: &Case<'_>) -> Answer {
 }
 
 fn available(case: &Case<'_>, role: Role) -> Answer {
-    let Some(told) = &case.of.told else { return Ok(None) };
+    let Some(told) = told(case).filter(|it| !is_mwaas(it)) else { return Ok(None) };
     let Some(service) = service(told, role) else {
         return Err(Unseen(format!("MWAA names no service of the {role}")));
     };
@@ -202,7 +213,7 @@ fn available(case: &Case<'_>, role: Role) -> Answer {
 }
 
 fn duplicate(case: &Case<'_>) -> Answer {
-    if case.of.told.is_none() {
+    if case.of.told.as_ref().is_none_or(is_mwaas) {
         return Ok(None);
     }
     let own = own(case)?;
@@ -341,32 +352,53 @@ fn wishes(queues: &Queues) -> Vec<Wish<'_>> {
 }
 
 fn queue(case: &Case<'_>) -> Answer {
-    if case.of.told.is_none() {
-        return Ok(None);
-    }
+    let Some(told) = told(case) else { return Ok(None) };
     let queues = queues(case)?;
     let endpoints = sqs(case)?;
-    let is_closed = |it: &&&NetworkEndpoint| {
+    let is_missing = |it: &NetworkEndpoint, facts: &Facts| {
         let policy = it.endpoint.policy.as_deref();
-        !sqs_policy::missing(policy, &queues, &facts(case, it)).is_empty()
+        !sqs_policy::missing(policy, &queues, facts).is_empty()
     };
     let (mut refusing, mut unclear) = (BTreeSet::new(), BTreeSet::new());
-    for endpoint in endpoints.iter().filter(is_closed) {
+    let mut without_condition = BTreeSet::new();
+    for endpoint in &endpoints {
+        let own = facts(case, endpoint);
+        if !is_missing(endpoint, &own) {
+            continue;
+        }
         let id = &endpoint.endpoint.id;
-        let (verdict, why) = worst(case, endpoint, &wishes(&queues));
-        if verdict == Verdict::Fail {
-            refusing.insert(why);
-        } else {
-            unclear.insert(format!("{id} may not allow {}; {why}", listed(queues.keys())));
+        let (verdict, why) = worst(case, endpoint, &wishes(&queues), judge);
+        match verdict {
+            Verdict::Fail => drop(refusing.insert(why)),
+            Verdict::Pass if is_missing(endpoint, &Facts { organization: None, ..own }) => {}
+            Verdict::Pass => drop(without_condition.insert(id)),
+            _ => drop(unclear.insert(format!("{id} may not allow the queue; {why}"))),
         }
     }
     let closed: BTreeSet<String> = refusing.union(&unclear).cloned().gather();
     if !closed.is_empty() {
         let verdict = if refusing.is_empty() { Verdict::Unknown } else { Verdict::Fail };
+        let remedy = match is_mwaas(told) {
+            true => {
+                "list the queue in the policy by hand: the function does not serve an environment whose endpoints MWAA makes. Without it no worker gets a task"
+            }
+            false => {
+                "let the function add it (replay the environment), or list the queue in the policy by hand: without it no worker gets a task"
+            }
+        };
         return found(
             verdict,
             format!("{} is not let through: {}", listed(queues.keys()), some_of(closed)),
-            "let the function add it (replay the environment), or list the queue in the policy by hand: without it no worker gets a task",
+            remedy,
+        );
+    }
+    if !without_condition.is_empty() {
+        return warn(
+            format!(
+                "the queue is let through without the condition on aws:PrincipalOrgID that it should have: {}",
+                listed(without_condition)
+            ),
+            "let the function write its statement anew (replay the environment)",
         );
     }
     if endpoints.is_empty() {
@@ -376,7 +408,7 @@ fn queue(case: &Case<'_>) -> Answer {
 }
 
 fn queue_denied(case: &Case<'_>) -> Answer {
-    if case.of.told.is_none() {
+    if told(case).is_none() {
         return Ok(None);
     }
     let queues = queues(case)?;
@@ -393,14 +425,18 @@ fn queue_denied(case: &Case<'_>) -> Answer {
             }
         }
     }
-    let verdict = match worst {
+    let (verdict, why) = match worst {
         None => return pass("none does"),
-        Some(Certainty::Surely) => Verdict::Fail,
-        Some(Certainty::Maybe) => Verdict::Unknown,
+        Some(Certainty::Surely) => (Verdict::Fail, ""),
+        // Of which organization MWAA's account is, if of any, is documented nowhere.
+        Some(Certainty::Maybe) => (
+            Verdict::Unknown,
+            ": whether it denies depends on what is not known here, such as the organization of MWAA's account, to which the queue belongs",
+        ),
     };
     found(
         verdict,
-        some_of(told),
+        format!("{}{why}", some_of(told)),
         "except the environment's queue from the statement (arn:<partition>:sqs:<region>:*:airflow-celery-*): it belongs to an MWAA service account outside of your organization",
     )
 }
@@ -458,6 +494,7 @@ fn quota(case: &Case<'_>) -> Answer {
     let count = all.filter(counts).count();
     let missing = match &case.of.told {
         None => 2,
+        Some(told) if is_mwaas(told) => 0,
         Some(told) => {
             let own = own(case)?;
             let is_there = |role| own.iter().any(|(it, _)| *it == role);

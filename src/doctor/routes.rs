@@ -1,5 +1,6 @@
 //! The route tables of the environment's subnets.
 
+use crate::gather::Gather;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
@@ -46,27 +47,44 @@ pub(super) const CHECKS: [Entry; 6] = [
     },
 ];
 
-/// How AWS services are reached, from one subnet or from all.
+/// How AWS services are reached, from one subnet or from all. The poorest comes first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum WayOut {
     /// Not, but for endpoints.
     None,
-    /// Through these.
-    Open(BTreeSet<Target>),
+    /// Not, but for endpoints, which may also be where these routes to private addresses lead.
+    Private(String),
+    /// Not, since what should lead there does not, for this reason. Another check says so.
+    Broken(String),
     /// Nobody can tell from here, for this reason.
     Unsure(String),
+    /// Through these.
+    Open(BTreeSet<Target>),
+}
+
+impl WayOut {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Private(_) => 1,
+            Self::Broken(_) => 2,
+            Self::Unsure(_) => 3,
+            Self::Open(_) => 4,
+        }
+    }
 }
 
 /// The table that holds for a subnet: its own, or the VPC's main one (VPC user guide, "Subnet route
-/// tables").
+/// tables"). Of another VPC neither is seen.
 pub(super) fn table_of<'a>(
     case: &Case<'a>,
     subnet: &NetworkSubnet,
 ) -> Result<&'a RouteTable, Unseen> {
     let tables = case.seen.route_tables.get()?;
     let id = &subnet.subnet.id;
+    let is_inside = subnet.subnet.vpc == case.seen.vpc;
     let explicit = tables.iter().find(|table| table.subnets.contains(id));
-    let table = explicit.or_else(|| tables.iter().find(|table| table.is_main));
+    let table = explicit.or_else(|| tables.iter().find(|table| table.is_main && is_inside));
     table.ok_or_else(|| Unseen(format!("the route table of {id} was not seen")))
 }
 
@@ -135,30 +153,42 @@ fn nat<'a>(case: &Case<'a>, id: &str) -> Result<Option<&'a NatGateway>, Unseen> 
     Ok(case.seen.nat_gateways.get()?.iter().find(|it| it.id == id))
 }
 
+/// What keeps a NAT gateway from working, if anything does.
+fn fault_of_nat(case: &Case<'_>, id: &str) -> Result<Option<String>, Unseen> {
+    Ok(match nat(case, id)? {
+        None => Some("is not there".to_owned()),
+        Some(it) if it.state != "available" => Some(format!("is {}", it.state)),
+        Some(_) => None,
+    })
+}
+
 fn way_of(case: &Case<'_>, subnet: &NetworkSubnet) -> Result<WayOut, Unseen> {
     let parts = to_the_internet(case, subnet)?;
-    let (mut open, mut beyond, mut is_whole) = (BTreeSet::new(), BTreeSet::new(), true);
-    for (part, route) in &parts {
+    let (mut open, mut is_whole) = (BTreeSet::new(), true);
+    let (mut beyond, mut broken) = (BTreeSet::new(), BTreeSet::new());
+    for (_, route) in &parts {
         let Some(route) = route else {
             is_whole = false;
             continue;
         };
-        match &route.target {
-            Target::Nat(id) => {
-                if nat(case, id)?.is_some_and(|it| !it.is_public) {
-                    beyond.insert(format!("{part} to private {}", route.target));
-                } else {
-                    open.insert(route.target.clone());
-                }
-            }
-            Target::EgressOnly(_) => {
-                open.insert(route.target.clone());
-            }
+        let told = format!("{} to {}", route.to, route.target);
+        let fault = match &route.target {
+            _ if !route.is_active => Some("is gone".to_owned()),
+            Target::Nat(id) => fault_of_nat(case, id)?,
             // Workers have no public address, so that an internet gateway is no way for them.
-            Target::Local | Target::InternetGateway(_) => is_whole = false,
-            Target::Endpoint(_) | Target::Beyond(_) => {
-                beyond.insert(format!("{part} to {}", route.target));
-            }
+            Target::InternetGateway(_) => Some("is no way for private addresses".to_owned()),
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            broken.insert(format!("{told}, which {fault}"));
+        } else if is_beyond(route) {
+            beyond.insert(told);
+        } else if let Target::Nat(id) = &route.target
+            && nat(case, id)?.is_some_and(|it| !it.is_public)
+        {
+            beyond.insert(format!("{told}, a private one"));
+        } else {
+            open.insert(route.target.clone());
         }
     }
     let id = &subnet.subnet.id;
@@ -167,8 +197,20 @@ fn way_of(case: &Case<'_>, subnet: &NetworkSubnet) -> Result<WayOut, Unseen> {
             "from {id} traffic goes on where nobody sees from here: {}",
             some_of(beyond)
         ))
+    } else if !broken.is_empty() {
+        WayOut::Broken(format!("the way out of {id} does not work: {}", some_of(broken)))
     } else if open.is_empty() {
-        WayOut::None
+        let others = table_of(case, subnet)?.routes.iter();
+        let others = others.filter(|it| it.is_active && is_beyond(it));
+        let others: BTreeSet<String> =
+            others.map(|it| format!("{} to {}", it.to, it.target)).gather();
+        match others.is_empty() {
+            true => WayOut::None,
+            false => WayOut::Private(format!(
+                "from {id} traffic to private addresses goes on where nobody sees from here, and where a hub VPC may have endpoints: {}",
+                some_of(others)
+            )),
+        }
     } else if is_whole {
         WayOut::Open(open)
     } else {
@@ -179,17 +221,28 @@ fn way_of(case: &Case<'_>, subnet: &NetworkSubnet) -> Result<WayOut, Unseen> {
     })
 }
 
+/// Whether a route leads where nobody sees from here. Gateway endpoints, which prefix lists lead to, are
+/// seen.
+fn is_beyond(route: &Route) -> bool {
+    matches!(route.to, Destination::Block(_))
+        && matches!(route.target, Target::Endpoint(_) | Target::Beyond(_))
+}
+
 /// The way out of all of the environment's subnets: the poorest of theirs.
 pub(super) fn way_out(case: &Case<'_>) -> Result<WayOut, Unseen> {
-    let (mut open, mut unsure) = (BTreeSet::new(), None);
+    let mut poorest = WayOut::Open(BTreeSet::new());
     for subnet in case.subnets()? {
-        match way_of(case, subnet)? {
-            WayOut::None => return Ok(WayOut::None),
-            WayOut::Open(targets) => open.extend(targets),
-            WayOut::Unsure(why) => unsure = Some(why),
-        }
+        poorest = match (poorest, way_of(case, subnet)?) {
+            (_, WayOut::None) => return Ok(WayOut::None),
+            (WayOut::Open(mut all), WayOut::Open(targets)) => {
+                all.extend(targets);
+                WayOut::Open(all)
+            }
+            (one, other) if other.rank() < one.rank() => other,
+            (one, _) => one,
+        };
     }
-    Ok(unsure.map_or(WayOut::Open(open), WayOut::Unsure))
+    Ok(poorest)
 }
 
 fn private(case: &Case<'_>) -> Answer {
@@ -220,6 +273,12 @@ fn blackhole(case: &Case<'_>) -> Answer {
         tables.insert(&table.id);
         let parts = to_the_internet(case, subnet)?;
         for route in table.routes.iter().filter(|route| !route.is_active) {
+            // Of a NAT gateway that is gone routes.nat says so.
+            if let Target::Nat(id) = &route.target
+                && fault_of_nat(case, id).is_ok_and(|it| it.is_some())
+            {
+                continue;
+            }
             let text =
                 format!("{} leads {} to {}, which is gone", table.id, route.to, route.target);
             let takes = |(_, it): &(Addresses, Option<&Route>)| {
@@ -234,17 +293,34 @@ fn blackhole(case: &Case<'_>) -> Answer {
     }
     let remedy = "delete the route, or lead it to something that is there (aws ec2 replace-route)";
     if !needed.is_empty() {
-        return fail(listed(needed), remedy);
+        return if_needed(case, listed(needed), remedy);
     }
     if !others.is_empty() {
         return warn(listed(others), remedy);
     }
-    pass(format!("all routes of {} are active", listed(tables)))
+    pass(format!("no route of {} leads to what is gone", listed(tables)))
+}
+
+/// What is said where a way out does not work: it matters only to what has no endpoint.
+fn if_needed(case: &Case<'_>, evidence: String, remedy: &str) -> Answer {
+    match super::services::need_a_way_out(case) {
+        Ok(true) => fail(evidence, remedy),
+        Ok(false) => warn(format!("{evidence}; nothing needs it now"), remedy),
+        Err(Unseen(why)) => {
+            unknown(format!("{evidence}; whether anything needs it was not seen: {why}"), remedy)
+        }
+    }
 }
 
 fn known_way(case: &Case<'_>) -> Answer {
     match way_out(case)? {
         WayOut::None => pass("there is no way out, so that each service needs an endpoint"),
+        WayOut::Private(why) => {
+            pass(format!("there is no way out, so that each service needs an endpoint; {why}"))
+        }
+        WayOut::Broken(why) => {
+            pass(format!("there is none, so that each service needs an endpoint; {why}"))
+        }
         WayOut::Open(targets) => pass(format!("by {}", listed(targets))),
         WayOut::Unsure(why) => unknown(
             why,
@@ -258,11 +334,13 @@ fn alike(case: &Case<'_>) -> Answer {
     let mut places = Vec::new();
     for subnet in case.subnets()? {
         let (kind, text) = match way_of(case, subnet)? {
-            WayOut::None => (0, "no way out".to_owned()),
-            WayOut::Open(targets) => (1, listed(targets)),
-            WayOut::Unsure(_) => (2, "one that leads beyond what is seen here".to_owned()),
+            WayOut::None | WayOut::Private(_) => (Some(0), "no way out".to_owned()),
+            // Other checks say so.
+            WayOut::Broken(_) => (None, "one that does not work".to_owned()),
+            WayOut::Open(targets) => (Some(1), listed(targets)),
+            WayOut::Unsure(_) => (Some(2), "one that leads beyond what is seen here".to_owned()),
         };
-        ways.insert(kind);
+        ways.extend(kind);
         places.push(format!("{}: {text}", subnet.subnet.id));
     }
     if ways.len() > 1 {
@@ -308,14 +386,13 @@ fn nat_works(case: &Case<'_>) -> Answer {
     }
     let mut wrong = Vec::new();
     for id in &nats {
-        match nat(case, id)? {
-            None => wrong.push(format!("{id} is not there")),
-            Some(it) if it.state != "available" => wrong.push(format!("{id} is {}", it.state)),
-            Some(_) => {}
+        if let Some(fault) = fault_of_nat(case, id)? {
+            wrong.push(format!("{id} {fault}"));
         }
     }
     if !wrong.is_empty() {
-        return fail(wrong.join(", "), "make a NAT gateway anew, and lead the route to it");
+        let remedy = "make a NAT gateway anew, and lead the route to it; or delete the route";
+        return if_needed(case, wrong.join(", "), remedy);
     }
     pass(format!("{} available", listed(nats)))
 }
@@ -327,7 +404,8 @@ fn nat_is_public(case: &Case<'_>) -> Answer {
     }
     let (mut wrong, mut unseen, mut right) = (Vec::new(), Vec::new(), Vec::new());
     for id in &nats {
-        let Some(it) = nat(case, id)? else { continue };
+        // Of one that does not work routes.nat says so.
+        let Some(it) = nat(case, id)?.filter(|it| it.state == "available") else { continue };
         if !it.is_public {
             unseen.push(format!("{id} is a private one, which leads to other networks only"));
             continue;
@@ -361,6 +439,9 @@ fn nat_is_public(case: &Case<'_>) -> Answer {
     }
     if !unseen.is_empty() {
         return unknown(unseen.join("; "), "see that AWS services are reached by it");
+    }
+    if right.is_empty() {
+        return Ok(None);
     }
     pass(right.join("; "))
 }

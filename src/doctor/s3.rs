@@ -1,12 +1,12 @@
 //! The way to S3: DAGs, plugins, and the layers of MWAA's images.
 
-use super::routes::{WayOut, table_of};
-use super::services::worst;
+use super::routes::table_of;
+use super::services::{unless_open, worst};
 use super::{
     Addresses, Answer, Case, Destination, Entry, NetworkEndpoint, RouteTable, State, Target,
-    Unseen, Verdict, fail, found, listed, pass, unknown,
+    Unseen, Verdict, found, listed, pass,
 };
-use crate::sqs_policy::{ANY_NAME, Wish};
+use crate::sqs_policy::{ANY_NAME, Wish, judge};
 
 const GATEWAY: &str = "https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-s3.html";
 
@@ -66,11 +66,12 @@ pub(super) fn gateway_blocks(case: &Case<'_>) -> Result<Vec<Vec<Addresses>>, Uns
     Ok(all)
 }
 
-fn way(case: &Case<'_>) -> Answer {
+/// By what S3 is reached from the subnets without a way out; an error within, if it is not.
+pub(super) fn reached(case: &Case<'_>) -> Result<Result<String, String>, Unseen> {
     let is_available = |it: &NetworkEndpoint| it.endpoint.state == State::Available;
     let interfaces = named(case)?;
     if let Some(it) = interfaces.iter().find(|it| is_available(it)) {
-        return pass(format!("by {}, with private DNS", it.endpoint.id));
+        return Ok(Ok(format!("by {}, with private DNS", it.endpoint.id)));
     }
     let (mut gateways, mut lacking) = (Vec::new(), Vec::new());
     for subnet in case.subnets()? {
@@ -85,15 +86,19 @@ fn way(case: &Case<'_>) -> Answer {
         }
     }
     if lacking.is_empty() {
-        return pass(format!("by {}, on the route tables of both", listed(gateways)));
+        return Ok(Ok(format!("by {}, on the route tables of both", listed(gateways))));
     }
-    let lacking = listed(lacking);
-    let remedy = "make a gateway endpoint for S3 (it costs nothing), or put the one that is there on these route tables (aws ec2 modify-vpc-endpoint --add-route-table-ids)";
-    match case.way_out() {
-        Ok(WayOut::Open(targets)) => pass(format!("by {}; {lacking}", listed(targets))),
-        Ok(WayOut::None) => fail(lacking, remedy),
-        Ok(WayOut::Unsure(why)) => unknown(format!("{lacking}; {why}"), remedy),
-        Err(Unseen(why)) => unknown(format!("{lacking}; the way out was not seen: {why}"), remedy),
+    Ok(Err(listed(lacking)))
+}
+
+fn way(case: &Case<'_>) -> Answer {
+    match reached(case)? {
+        Ok(by) => pass(by),
+        Err(lacking) => unless_open(
+            case,
+            lacking,
+            "make a gateway endpoint for S3 (it costs nothing), or put the one that is there on these route tables (aws ec2 modify-vpc-endpoint --add-route-table-ids)",
+        ),
     }
 }
 
@@ -123,7 +128,7 @@ fn policy(case: &Case<'_>) -> Answer {
     ];
     let mut told = (Verdict::Pass, String::new());
     for endpoint in &used {
-        told = told.min(worst(case, endpoint, &wishes));
+        told = told.min(worst(case, endpoint, &wishes, judge));
     }
     if told.0 == Verdict::Pass {
         return pass(listed(used.iter().map(|it| &it.endpoint.id)));

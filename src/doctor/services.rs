@@ -9,7 +9,7 @@ use super::{
 };
 use crate::environment::{AccountId, Region};
 use crate::gather::Gather;
-use crate::sqs_policy::{ANY_NAME, Facts, QUEUE_ACTIONS, Wish, Word, judge};
+use crate::sqs_policy::{ANY_NAME, Facts, QUEUE_ACTIONS, Wish, Word, judge, judge_once_listed};
 
 const NEEDED: &str = "https://docs.aws.amazon.com/mwaa/latest/userguide/vpc-vpe-create-access.html";
 const ACCESS: &str =
@@ -64,7 +64,7 @@ struct Service {
 }
 
 const AIRFLOW: &[(&str, &str)] =
-    &[("airflow:PublishMetrics", "arn:{partition}:airflow:{region}::environment/{any}")];
+    &[("airflow:PublishMetrics", "arn:{partition}:airflow:{region}:{account}:environment/{name}")];
 const ECR: &str = "arn:{partition}:ecr:{region}::repository/{any}";
 
 /// What a network without internet access needs (MWAA user guide, "Creating the required VPC service
@@ -101,7 +101,9 @@ const SERVICES: [Service; 9] = [
     Service { name: "airflow.env", is_by_role: true, wishes: AIRFLOW },
     Service { name: "airflow.ops", is_by_role: true, wishes: AIRFLOW },
 ];
-const LOGS: &str = "arn:{partition}:logs:{region}::log-group:airflow-{any}-Task:log-stream:{any}";
+const LOGS: &str =
+    "arn:{partition}:logs:{region}:{account}:log-group:airflow-{name}-Task:log-stream:{any}";
+/// Without a key of one's own, it is one of MWAA's account.
 const KEY: &str = "arn:{partition}:kms:{region}::key/{any}";
 
 /// The services that exist in a Region's partition: airflow.ops only in `aws` (MWAA user guide, same
@@ -165,14 +167,27 @@ pub(super) fn used<'a>(
     Ok(used)
 }
 
-/// What is said where something is missing: it matters only without a way out.
-fn unless_open(case: &Case<'_>, evidence: String, remedy: &str) -> Answer {
+/// Whether some service, or S3, is not reached by endpoints alone.
+pub(super) fn need_a_way_out(case: &Case<'_>) -> Result<bool, Unseen> {
+    for service in services(&case.of.region) {
+        if !service.named(case)?.iter().any(|it| it.endpoint.state == State::Available) {
+            return Ok(true);
+        }
+    }
+    Ok(super::s3::reached(case)?.is_err())
+}
+
+/// What is said where something is missing: it matters only without a way out. Whether a way out that
+/// does not work was to be it, nobody can tell: what keeps it from working is said elsewhere.
+pub(super) fn unless_open(case: &Case<'_>, evidence: String, remedy: &str) -> Answer {
     match case.way_out() {
         Ok(WayOut::None) => fail(evidence, remedy),
         Ok(WayOut::Open(targets)) => {
-            pass(format!("{evidence}; they are reached by {}", listed(targets)))
+            pass(format!("{evidence}; there is a way out by {}", listed(targets)))
         }
-        Ok(WayOut::Unsure(why)) => unknown(format!("{evidence}; {why}"), remedy),
+        Ok(WayOut::Private(why) | WayOut::Broken(why) | WayOut::Unsure(why)) => {
+            unknown(format!("{evidence}; {why}"), remedy)
+        }
         Err(Unseen(why)) => unknown(format!("{evidence}; the way out was not seen: {why}"), remedy),
     }
 }
@@ -236,7 +251,7 @@ fn private_dns(case: &Case<'_>) -> Answer {
     unless_open(
         case,
         format!("without private DNS: {}", listed(wrong)),
-        "aws ec2 modify-vpc-endpoint --private-dns-enabled; or lead the service's name to the endpoint in a private hosted zone of your own, which is not seen here",
+        "aws ec2 modify-vpc-endpoint --private-dns-enabled; a private hosted zone of your own that leads the service's name there does it too, and is not seen here",
     )
 }
 
@@ -281,14 +296,16 @@ pub(super) fn facts(case: &Case<'_>, endpoint: &NetworkEndpoint) -> Facts {
         vpc: Some(endpoint.endpoint.vpc.clone()),
         endpoint: Some(endpoint.endpoint.id.clone()),
         organization: case.of.organization.clone(),
+        is_gateway: endpoint.is_gateway,
     }
 }
 
-/// What an endpoint's policy says of all of `wishes`: the worst.
+/// What an endpoint's policy says of all of `wishes`, as they are judged: the worst.
 pub(super) fn worst(
     case: &Case<'_>,
     endpoint: &NetworkEndpoint,
     wishes: &[Wish<'_>],
+    judge: fn(Option<&str>, &Wish<'_>, &Facts) -> Word,
 ) -> (Verdict, String) {
     let policy = endpoint.endpoint.policy.as_deref();
     let facts = facts(case, endpoint);
@@ -310,10 +327,16 @@ pub(super) fn worst(
 /// The wishes at a service, with the Region's names in them.
 fn wishes(case: &Case<'_>, service: &Service) -> Vec<(String, String)> {
     let region = &case.of.region;
-    let filled = |arn: &str| {
-        let arn = arn.replace("{partition}", region.partition());
-        arn.replace("{region}", region.as_str()).replace("{any}", ANY_NAME)
-    };
+    let name = case.of.told.as_ref().map_or(ANY_NAME, |it| it.environment.name());
+    let words = [
+        ("{partition}", region.partition()),
+        ("{region}", region.as_str()),
+        ("{account}", case.of.account.as_str()),
+        ("{name}", name),
+        ("{any}", ANY_NAME),
+    ];
+    let filled =
+        |arn: &str| words.iter().fold(arn.to_owned(), |arn, (word, it)| arn.replace(word, it));
     if service.name == "sqs" {
         let queue = filled("arn:{partition}:sqs:{region}::airflow-celery-{any}");
         return QUEUE_ACTIONS.iter().map(|it| (it.to_string(), queue.clone())).collect();
@@ -323,6 +346,7 @@ fn wishes(case: &Case<'_>, service: &Service) -> Vec<(String, String)> {
 
 fn policy(case: &Case<'_>) -> Answer {
     let mut told: Vec<(Verdict, String)> = Vec::new();
+    let mut to_list = BTreeSet::new();
     for service in services(&case.of.region) {
         // Once the queue is known, ours.queue looks for itself.
         if service.name == "sqs" && case.of.queue().is_some() {
@@ -335,7 +359,12 @@ fn policy(case: &Case<'_>) -> Answer {
             .map(|(action, resource)| Wish { action, resource, is_exact: resource == "*", account })
             .collect();
         for endpoint in service.named(case)? {
-            let (verdict, text) = worst(case, endpoint, &all);
+            let (mut verdict, mut text) = worst(case, endpoint, &all, judge);
+            // The function lists the queue, once MWAA names it.
+            if service.name == "sqs" && verdict != Verdict::Pass {
+                (verdict, text) = worst(case, endpoint, &all, judge_once_listed);
+                to_list.insert(&endpoint.endpoint.id);
+            }
             // What MWAA does at these is documented for one of them only.
             let is_sure = !matches!(service.name, "airflow.api" | "airflow.env" | "airflow.ops");
             let verdict = if is_sure { verdict } else { verdict.max(Verdict::Unknown) };
@@ -345,7 +374,13 @@ fn policy(case: &Case<'_>) -> Answer {
         }
     }
     let Some(verdict) = told.iter().map(|(verdict, _)| *verdict).min() else {
-        return pass("they allow it");
+        return match to_list.is_empty() {
+            true => pass("they allow it"),
+            false => pass(format!(
+                "they allow it, but for the queue: the function adds it to the policy of {}",
+                listed(to_list)
+            )),
+        };
     };
     let of_it = told.into_iter().filter(|(own, _)| *own == verdict).map(|(_, text)| text).gather();
     found(

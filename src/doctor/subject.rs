@@ -86,7 +86,7 @@ impl Subject {
     /// # Errors
     ///
     /// A sentence with the path of the first field that cannot be read.
-    pub fn of_mwaa(answer: Value, now: DateTime<Utc>) -> Result<Self, String> {
+    pub fn of_mwaa(mut answer: Value, now: DateTime<Utc>) -> Result<Self, String> {
         let number = |name: &str| answer.get(name).and_then(Value::as_u64);
         let bucket = answer.get("SourceBucketArn").and_then(Value::as_str);
         let bucket = bucket.and_then(|arn| arn.rsplit(':').next()).map(str::to_owned);
@@ -95,7 +95,14 @@ impl Subject {
         let most = number("MaxWorkers").unwrap_or(WORKERS);
         let (running, schedulers) =
             (number("MinWorkers").unwrap_or(1), number("Schedulers").unwrap_or(SCHEDULERS));
-        let spec = event::of_mwaa(answer).map_err(|refusal| refusal.at_path())?;
+        // Of one whose endpoints MWAA makes itself the function needs nothing, and reads no more.
+        let management = answer.get_mut("EndpointManagement");
+        let of_mwaa = management.filter(|it| *it == "SERVICE").map(Value::take).is_some();
+        let mut spec = event::of_mwaa(answer).map_err(|refusal| refusal.at_path())?;
+        if of_mwaa {
+            spec.customer_managed = Some(false);
+            spec.named.clear();
+        }
         let tasks = match spec.status {
             event::Status::Pending | event::Status::Creating => most + schedulers,
             _ => most.saturating_sub(running),

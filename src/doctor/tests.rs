@@ -97,6 +97,10 @@ fn route(to: &str, target: &str) -> Route {
     Route { to, target: Target::parse(target), is_active: true, is_propagated: false }
 }
 
+fn gone(to: &str, target: &str) -> Route {
+    Route { is_active: false, ..route(to, target) }
+}
+
 fn table(id: &str, subnets: &[&str], routes: &[(&str, &str)]) -> RouteTable {
     RouteTable {
         id: id.to_owned(),
@@ -256,7 +260,12 @@ fn closed() -> (Network, Subject) {
         ]),
         prefix_lists: Seen::known([(PrefixListId::parse(S3_LIST).unwrap(), s3)].into()),
     };
-    let answer = json!({
+    (seen, Subject::of_mwaa(answer(), at("2026-03-04T11:00:00Z")).unwrap())
+}
+
+/// What MWAA says of the environment.
+fn answer() -> Value {
+    json!({
         "Arn": format!("arn:aws:airflow:us-east-1:{PARTICIPANT}:environment/analytics"),
         "Name": "analytics",
         "Status": "PENDING",
@@ -272,9 +281,19 @@ fn closed() -> (Network, Subject) {
             "SubnetIds": ["subnet-a", "subnet-b"],
             "SecurityGroupIds": ["sg-environment"],
         },
-    });
-    let of = Subject::of_mwaa(answer, at("2026-03-04T11:00:00Z")).unwrap();
-    (seen, of)
+    })
+}
+
+/// MWAA makes the endpoints in a VPC of the environment's own account.
+fn mwaas(seen: &mut Network, of: &mut Subject) {
+    let mut answer = answer();
+    answer["EndpointManagement"] = json!("SERVICE");
+    answer["Status"] = json!("AVAILABLE");
+    *of = Subject::of_mwaa(answer, of.now).unwrap();
+    let subnets = seen.subnets.get_mut().iter_mut();
+    subnets.for_each(|it| it.subnet.owner = account(PARTICIPANT));
+    without_endpoint(seen, "database");
+    without_endpoint(seen, "webserver");
 }
 
 fn at(time: &str) -> DateTime<chrono::Utc> {
@@ -339,6 +358,24 @@ fn tagged(mut statement: Value) -> Value {
     statement
 }
 
+/// Everything to an account.
+fn to(account: &str) -> Value {
+    let principal = json!({"AWS": format!("arn:aws:iam::{account}:root")});
+    json!({"Effect": "Allow", "Principal": principal, "Action": "*", "Resource": "*"})
+}
+
+/// A data perimeter: nothing outside of the organization, with an exception.
+fn perimeter(except: &str) -> Value {
+    let condition = json!({"StringNotEquals": {"aws:ResourceOrgID": "o-1"}});
+    let resource = if except == "*" { "Resource" } else { "NotResource" };
+    json!({"Effect": "Deny", "Principal": "*", "Action": "*", resource: except, "Condition": condition})
+}
+
+/// It is not there yet.
+fn planned(of: &mut Subject) {
+    of.told = None;
+}
+
 const FIRST_LAYERS: &str = "arn:aws:s3:::prod-us-east-1-starport-layer-bucket/*";
 
 type Healthy = fn() -> (Network, Subject);
@@ -372,7 +409,10 @@ const FAULTS: &[Fault] = faults![
 
     closed, "one subnet", |_, s| drop(s.subnets.pop()) => "subnets.two" Fail;
     closed, "a subnet of another VPC", |n, _| n.subnets.get_mut()[1].subnet.vpc = VpcId::parse("vpc-2").unwrap()
-        => "subnets.vpc" Fail;
+        => "subnets.vpc" Fail, "routes.private" Unknown, "routes.blackhole" Unknown, "routes.alike" Unknown,
+            "routes.nat" Unknown, "routes.nat-public" Unknown, "acls.s3" Unknown, "s3.way" Unknown,
+            "s3.policy" Unknown, "groups.outbound" Unknown;
+    closed, "one subnet, named twice", |_, s| s.subnets[1] = s.subnets[0].clone() => "subnets.two" Fail;
     closed, "two subnets in one zone", |n, _| n.subnets.get_mut()[1].zone_id = "use1-az1".into() => "subnets.zones" Fail;
     closed, "MWAA is to make the endpoints in a shared VPC",
         |_, s| s.told.as_mut().unwrap().customer_managed = Some(false) => "subnets.owner" Fail;
@@ -385,17 +425,41 @@ const FAULTS: &[Fault] = faults![
     open, "few addresses", |n, _| n.subnets.get_mut().iter_mut().for_each(|it| it.free = 4) => "subnets.addresses" Warn;
 
     closed, "a public subnet", |n, _| routes(n, 0).push(route("0.0.0.0/0", "igw-1")) => "routes.private" Fail;
-    open, "the way out leads nowhere", |n, _| routes(n, 1)[1].is_active = false => "routes.blackhole" Fail;
-    closed, "a route to a peer that is gone", |n, _| {
-        routes(n, 1).push(Route { is_active: false, ..route("10.50.0.0/16", "pcx-1") });
-    } => "routes.blackhole" Warn;
+    open, "public subnets, and no endpoint", |n, _| (0..2).for_each(|it| routes(n, it)[1] = route("0.0.0.0/0", "igw-1"))
+        => "routes.private" Fail, "services.present" Unknown, "s3.way" Unknown;
+    open, "the way out leads nowhere", |n, _| routes(n, 1)[1] = gone("0.0.0.0/0", "tgw-1")
+        => "routes.blackhole" Fail, "services.present" Unknown, "s3.way" Unknown;
+    closed, "a way out that leads nowhere, and nothing needs it", |n, _| routes(n, 1).push(gone("0.0.0.0/0", "tgw-1"))
+        => "routes.blackhole" Warn;
+    closed, "a route to a peer that is gone", |n, _| routes(n, 1).push(gone("10.50.0.0/16", "pcx-1"))
+        => "routes.blackhole" Warn;
+    closed, "endpoints of a hub by its private addresses", |n, _| {
+        (0..2).for_each(|it| routes(n, it).push(route("10.0.0.0/8", "tgw-1")));
+        without_endpoint(n, "kms");
+        without_endpoint(n, "s3");
+    } => "services.present" Unknown, "s3.way" Unknown;
+    closed, "a hub for one subnet only", |n, _| {
+        routes(n, 0).push(route("10.0.0.0/8", "tgw-1"));
+        without_endpoint(n, "kms");
+    } => "services.present" Fail;
+    closed, "no hub behind a peering connection that is gone", |n, _| {
+        (0..2).for_each(|it| routes(n, it).push(gone("10.0.0.0/8", "pcx-1")));
+        without_endpoint(n, "kms");
+    } => "services.present" Fail, "routes.blackhole" Warn;
     closed, "a transit gateway", |n, _| (0..2).for_each(|it| routes(n, it).push(route("0.0.0.0/0", "tgw-1")))
         => "routes.way-out" Unknown;
     open, "half of the internet", |n, _| (0..2).for_each(|it| routes(n, it)[1] = route("0.0.0.0/1", "nat-1"))
         => "routes.way-out" Unknown, "services.present" Unknown, "s3.way" Unknown;
     closed, "NAT for one subnet", |n, _| routes(n, 0).push(route("0.0.0.0/0", "nat-1")) => "routes.alike" Warn;
-    open, "a NAT gateway that failed", |n, _| n.nat_gateways.get_mut()[0].state = "failed".into() => "routes.nat" Fail;
-    open, "a NAT gateway that is gone", |n, _| n.nat_gateways.get_mut().clear() => "routes.nat" Fail;
+    open, "a NAT gateway that failed", |n, _| n.nat_gateways.get_mut()[0].state = "failed".into()
+        => "routes.nat" Fail, "services.present" Unknown, "s3.way" Unknown;
+    open, "a NAT gateway that is gone", |n, _| {
+        (0..2).for_each(|it| routes(n, it)[1] = gone("0.0.0.0/0", "nat-1"));
+        n.nat_gateways.get_mut().clear();
+    } => "routes.nat" Fail, "services.present" Unknown, "s3.way" Unknown;
+    closed, "a NAT gateway that is gone, and nothing needs it", |n, _| {
+        (0..2).for_each(|it| routes(n, it).push(gone("0.0.0.0/0", "nat-2")));
+    } => "routes.nat" Warn;
     open, "a NAT gateway in a private subnet", |n, _| n.nat_gateways.get_mut()[0].subnet = Some(subnet_id("a"))
         => "routes.nat-public" Fail;
     open, "a NAT gateway behind a firewall", |n, _| routes(n, 2)[1] = route("0.0.0.0/0", "vpce-firewall")
@@ -404,7 +468,7 @@ const FAULTS: &[Fault] = faults![
     closed, "an ACL stops 5432", |n, _| entries(n, 1).push(deny(90, false, (5432, 5432), "10.0.0.0/24"))
         => "acls.database" Fail;
     closed, "an ACL stops 5432 from one address", |n, _| entries(n, 0).push(deny(90, true, (5000, 6000), "10.0.1.7/32"))
-        => "acls.database" Fail, "acls.answers" Fail;
+        => "acls.database" Fail, "acls.answers" Warn;
     closed, "an ACL stops 5432, and the other is not seen", |n, _| {
         entries(n, 1).push(deny(90, false, (5432, 5432), "10.0.0.0/24"));
         n.acls.get_mut().remove(0);
@@ -417,9 +481,18 @@ const FAULTS: &[Fault] = faults![
     closed, "an ACL stops 443", |n, _| entries(n, 0).push(deny(90, true, (443, 443), "10.0.1.0/24")) => "acls.https" Fail;
     closed, "an ACL stops a part of the answers", |n, _| {
         entries(n, 0).retain(|it| !(it.is_egress && it.number == 120));
-        entries(n, 0).push(entry(120, true, Some((32768, 65535)), "10.0.0.0/16"));
+        entries(n, 0).push(entry(120, true, Some((1024, 40000)), "10.0.0.0/16"));
     } => "acls.answers" Fail;
+    closed, "an ACL stops answers to one port that Linux may choose", |n, _| entries(n, 1).push(deny(90, false, (60999, 65535), "10.0.0.0/24"))
+        => "acls.answers" Fail;
+    closed, "an ACL lets through the answers to the ports of Linux", |n, _| {
+        entries(n, 0).retain(|it| !(it.is_egress && it.number == 120));
+        entries(n, 0).push(entry(120, true, Some((32768, 60999)), "10.0.0.0/16"));
+    } => "acls.answers" Warn;
     closed, "an ACL stops S3's answers", |n, _| entries(n, 1).retain(|it| it.is_egress || it.number != 130) => "acls.s3" Fail;
+    closed, "an ACL lets through S3's answers to the ports of Linux", |n, _| {
+        entries(n, 1).push(deny(90, false, (1024, 32767), "52.216.0.0/15"));
+    } => "acls.s3" Warn;
     open, "an ACL stops what goes out", |n, _| {
         entries(n, 0).push(entry(80, true, None, "10.0.0.0/16"));
         entries(n, 0).push(deny(90, true, (443, 443), "0.0.0.0/0"));
@@ -461,6 +534,22 @@ const FAULTS: &[Fault] = faults![
     closed, "a policy for one key", |n, _| {
         policy(n, "kms", json!([allow("kms:*", "arn:aws:kms:us-east-1:210987654321:key/1")]));
     } => "services.policy" Unknown;
+    closed, "a policy for another environment's logs", |n, _| {
+        policy(n, "logs", json!([allow("logs:*", "arn:aws:logs:us-east-1:210987654321:log-group:airflow-other-*")]));
+    } => "services.policy" Unknown;
+    closed, "a policy for another account", |n, _| policy(n, "logs", json!([to(OWNER)])) => "services.policy" Fail;
+    closed, "a policy that denies queues, and none is known yet", |n, s| {
+        planned(s);
+        policy(n, "sqs", json!([allow("*", "*"), json!({"Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": "*"})]));
+    } => "services.policy" Fail;
+    closed, "a policy that may deny a queue that is not known yet", |n, s| {
+        planned(s);
+        policy(n, "sqs", json!([allow("*", "*"), perimeter("*")]));
+    } => "services.policy" Unknown;
+    closed, "a policy without a place for a queue that is not known yet", |n, s| {
+        planned(s);
+        policy(n, "sqs", json!([json!({"Sid": SID, "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": []})]));
+    } => "services.policy" Fail;
     closed, "a policy for the tagged", |n, _| policy(n, "monitoring", json!([tagged(allow("*", "*"))]))
         => "services.policy" Unknown;
     closed, "an endpoint in one zone", |n, _| drop(found_endpoint(n, "kms").endpoint.subnets.pop_last())
@@ -477,6 +566,9 @@ const FAULTS: &[Fault] = faults![
         let mut own = allow("*", "*");
         own["Condition"] = json!({"StringEquals": {"aws:PrincipalAccount": PARTICIPANT}});
         policy(n, "s3", json!([own]));
+    } => "s3.policy" Unknown;
+    closed, "a gateway's policy for an account, which there is its root user", |n, _| {
+        policy(n, "s3", json!([to(PARTICIPANT), allow("s3:GetObject", FIRST_LAYERS)]));
     } => "s3.policy" Unknown;
     closed, "a policy for a bucket, and nobody names the environment's", |n, s| {
         s.bucket = None;
@@ -549,6 +641,18 @@ const FAULTS: &[Fault] = faults![
     } => "ours.queue" Fail;
     closed, "the queue is allowed to the tagged", |n, _| policy(n, "sqs", json!([tagged(allow("*", "*"))]))
         => "ours.queue" Unknown;
+    closed, "the queue is allowed without the condition", |_, s| s.organization = Some("o-1".into()) => "ours.queue" Warn;
+    closed, "the queue is missing, and MWAA makes the endpoints", |n, s| {
+        mwaas(n, s);
+        found_endpoint(n, "sqs").endpoint.policy = Some(queue_policy(&["arn:aws:sqs:us-east-1:555555555555:other"], &[]));
+    } => "ours.queue" Fail;
+    closed, "MWAA cannot make the endpoints in another's VPC", |n, s| {
+        mwaas(n, s);
+        n.subnets.get_mut().iter_mut().for_each(|it| it.subnet.owner = account(OWNER));
+    } => "subnets.owner" Fail;
+    closed, "the queue is outside of the organization of a data perimeter", |n, _| {
+        found_endpoint(n, "sqs").endpoint.policy = Some(queue_policy(&[QUEUE], &[perimeter("*")]));
+    } => "ours.queue-denied" Unknown;
     closed, "another SQS endpoint does not list the queue", |n, _| {
         let mut fips = endpoint("fips", "com.amazonaws.us-east-1.sqs-fips", &["services"]);
         fips.endpoint.policy = Some(queue_policy(&["arn:aws:sqs:us-east-1:555555555555:other"], &[]));
@@ -614,7 +718,89 @@ fn a_healthy_network_passes() {
     for healthy in HEALTHY {
         let checks = examined(healthy, &[]);
         assert_eq!(not_right(&checks), BTreeMap::new(), "{}", show::plain(&checks));
+        assert!(checks.iter().all(|it| !it.evidence.is_empty()), "{}", show::plain(&checks));
     }
+}
+
+/// What works in another way than in the healthy networks.
+#[rustfmt::skip]
+const RIGHT_TOO: [(&str, Change); 10] = [
+    ("MWAA makes the endpoints", mwaas),
+    ("it is being deleted, and its endpoints are gone", |n, s| {
+        s.told.as_mut().unwrap().status = crate::event::Status::Deleting;
+        without_endpoint(n, "database");
+        without_endpoint(n, "webserver");
+        found_endpoint(n, "sqs").endpoint.policy = Some(queue_policy(&["arn:aws:sqs:us-east-1:555555555555:other"], &[]));
+    }),
+    ("the logs of its account", |n, _| {
+        policy(n, "logs", json!([allow("logs:*", "arn:aws:logs:us-east-1:210987654321:*")]));
+    }),
+    ("its own logs", |n, _| {
+        let own = "arn:aws:logs:us-east-1:210987654321:log-group:airflow-analytics-*";
+        policy(n, "logs", json!([allow("logs:*", own)]));
+    }),
+    ("its account", |n, _| ["logs", "kms"].into_iter().for_each(|it| policy(n, it, json!([to(PARTICIPANT)])))),
+    ("its account, by its id", |n, _| {
+        let mut own = to(PARTICIPANT);
+        own["Principal"] = json!({"AWS": PARTICIPANT});
+        policy(n, "monitoring", json!([own]));
+    }),
+    ("its account and organization, by conditions", |n, s| {
+        s.organization = Some("o-1".into());
+        let mut own = allow("*", "*");
+        own["Condition"] = json!({"StringEquals": {"aws:PrincipalAccount": PARTICIPANT, "aws:PrincipalOrgID": "o-1"}});
+        ["logs", "kms", "sqs"].into_iter().for_each(|it| policy(n, it, json!([own.clone()])));
+    }),
+    ("no queue is known yet, and the policy lists others", |n, s| {
+        planned(s);
+        found_endpoint(n, "sqs").endpoint.policy = Some(queue_policy(&["arn:aws:sqs:us-east-1:555555555555:other"], &[]));
+    }),
+    ("no queue is known yet, and the policy lists none", |n, s| {
+        planned(s);
+        policy(n, "sqs", json!([{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": []}]));
+    }),
+    ("no queue is known yet, and a data perimeter excepts MWAA's", |n, s| {
+        planned(s);
+        policy(n, "sqs", json!([allow("*", "*"), perimeter("arn:aws:sqs:*:*:airflow-celery-*")]));
+    }),
+];
+
+#[test]
+fn what_works_in_another_way_passes_too() {
+    for (what, change) in RIGHT_TOO {
+        let checks = examined(closed, &[change]);
+        assert_eq!(not_right(&checks), BTreeMap::new(), "{what}\n{}", show::plain(&checks));
+    }
+}
+
+#[test]
+fn of_endpoints_that_mwaa_makes_none_of_ours_is_missed() {
+    let checks = examined(closed, &[mwaas]);
+    let ours: Vec<&str> =
+        checks.iter().map(|it| it.id).filter(|it| it.starts_with("ours.")).collect();
+    assert_eq!(ours, ["ours.queue", "ours.queue-denied", "ours.policy-length", "ours.quota"]);
+}
+
+#[test]
+fn the_evidence_names_routes_and_whole_blocks() {
+    let evidence = |healthy: Healthy, change: Change, id: &str| {
+        let checks = examined(healthy, &[change]);
+        checks.into_iter().find(|it| it.id == id).unwrap().evidence
+    };
+    let way: Change = |n, _| (0..2).for_each(|it| routes(n, it).push(route("0.0.0.0/0", "tgw-1")));
+    let way = evidence(closed, way, "routes.way-out");
+    assert!(way.ends_with(": 0.0.0.0/0 to transit gateway tgw-1"), "{way}");
+    let out: Change = |n, _| {
+        entries(n, 0).push(entry(80, true, None, "10.0.0.0/16"));
+        entries(n, 0).push(deny(90, true, (443, 443), "0.0.0.0/0"));
+    };
+    let out = evidence(open, out, "acls.internet");
+    assert_eq!(out, "acl-a out of subnet-a: TCP 443 to 0.0.0.0/0 (rule 90 denies it)");
+    let broken: Change = |n, _| n.nat_gateways.get_mut()[0].state = "failed".into();
+    let broken = evidence(open, broken, "routes.way-out");
+    assert!(broken.ends_with("0.0.0.0/0 to NAT gateway nat-1, which is failed"), "{broken}");
+    let later = evidence(closed, RIGHT_TOO[7].1, "services.policy");
+    assert!(later.ends_with("the function adds it to the policy of vpce-sqs"), "{later}");
 }
 
 #[test]
@@ -625,6 +811,8 @@ fn a_fault_is_told_by_its_check_and_by_no_other() {
         assert_eq!(not_right(&checks), expected, "{}\n{}", fault.what, show::plain(&checks));
         for check in checks.iter().filter(|it| it.verdict != Verdict::Pass) {
             assert!(!check.evidence.is_empty(), "{} of {}", check.id, fault.what);
+            let is_whole = |text: &str| !text.ends_with(' ') && !text.ends_with([';', ':', ',']);
+            assert!(is_whole(&check.evidence), "{}: {:?}", fault.what, check.evidence);
             let has_remedy = check.remedy.is_some() || check.verdict == Verdict::Unknown;
             assert!(has_remedy, "{} of {}", check.id, fault.what);
         }

@@ -178,6 +178,7 @@ impl<'a> Voucher<'a> {
                     vpc: Some(vpc.clone()),
                     endpoint: Some(it.id.clone()),
                     organization: organization.map(str::to_owned),
+                    is_gateway: false,
                 };
                 sqs_policy::missing(it.policy.as_deref(), queues, &facts)
             };

@@ -253,6 +253,7 @@ mod tests {
             vpc: Some(VpcId::parse("vpc-1").unwrap()),
             endpoint: Some(EndpointId::parse("vpce-1").unwrap()),
             organization: Some("o-ours".to_owned()),
+            is_gateway: false,
         };
         let queue = QueueArn::parse("arn:aws:sqs:us-east-1:555555555555:airflow-celery-1").unwrap();
         let account = &AccountId::parse("111111111111").unwrap();

@@ -61,6 +61,9 @@ pub struct Facts {
     /// The organization of environments' accounts: the parameter `QueuePrincipalOrgId`, which is also
     /// the condition that our statement should carry.
     pub organization: Option<String>,
+    /// Whether it is a gateway endpoint. There, an account as principal stands for its root user only
+    /// (VPC user guide, "Principals for gateway endpoints").
+    pub is_gateway: bool,
 }
 
 /// Why a policy cannot be made to admit the queues.
@@ -299,22 +302,28 @@ pub struct Asker<'a> {
 /// What `policy` (an absent one allows everything) says of a request. Read as for queues: an Allow
 /// counts only where it surely applies, a Deny unless it surely does not.
 pub fn judge(policy: Option<&str>, wish: &Wish<'_>, facts: &Facts) -> Word {
-    let Some(policy) = present(policy) else { return Word::Allowed };
-    word(policy, wish, facts, Asker::default(), |it, request| it.allows(wish.action, request))
+    word(policy, wish, facts, Asker::default(), false)
 }
 
-/// The same of a request by somebody else, whom a statement may name as well as everyone.
+/// What `policy` will say of a request that our statement comes to allow: what denies it, or leaves no
+/// place for that statement, stays.
+pub fn judge_once_listed(policy: Option<&str>, wish: &Wish<'_>, facts: &Facts) -> Word {
+    word(policy, wish, facts, Asker::default(), true)
+}
+
+/// What `policy` says of a request by somebody else.
 pub fn judge_of(policy: &str, wish: &Wish<'_>, facts: &Facts, of: Asker<'_>) -> Word {
-    word(policy, wish, facts, of, |_, _| true)
+    word(Some(policy), wish, facts, of, false)
 }
 
 fn word(
-    policy: &str,
+    policy: Option<&str>,
     wish: &Wish<'_>,
     facts: &Facts,
     of: Asker<'_>,
-    counts: impl Fn(&Statement, Request<'_>) -> bool,
+    is_to_be_listed: bool,
 ) -> Word {
+    let Some(policy) = present(policy) else { return Word::Allowed };
     let document = match Document::parse(policy) {
         Ok(document) => document,
         Err(problem) => return Word::Unclear(problem.to_string()),
@@ -333,17 +342,22 @@ fn word(
             None => {}
         }
     }
-    let surely =
-        |it: &Statement| counts(it, request) && how("Allow", it) == Some(Certainty::Surely);
-    let is_allowed = document.statements.iter().any(surely);
+    let mut statements = document.statements.iter();
+    let is_allowed = statements.any(|it| how("Allow", it) == Some(Certainty::Surely));
     let perhaps = document.statements.iter().find(|it| how("Allow", it).is_some());
+    if is_to_be_listed {
+        if let (false, Err(problem)) = (is_allowed, document.our_statement()) {
+            return Word::Refused(problem.to_string());
+        }
+    } else if perhaps.is_none() {
+        return Word::Refused(format!("no statement allows {action}"));
+    }
     match (unclear, perhaps) {
-        (None, _) if is_allowed => Word::Allowed,
-        (_, None) => Word::Refused(format!("no statement allows {action}")),
         (Some(statement), _) => Word::Unclear(format!("{action} may be denied by {statement}")),
-        (None, Some(perhaps)) => {
+        (None, Some(perhaps)) if !is_allowed && !is_to_be_listed => {
             Word::Unclear(format!("whether {action} is allowed depends on {}", told(perhaps)))
         }
+        _ => Word::Allowed,
     }
 }
 

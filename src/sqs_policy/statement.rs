@@ -85,6 +85,8 @@ impl Statement {
         let resource = match covers(fields, "Resource", "NotResource", &target) {
             covered if is_exact => covered?,
             Some(Certainty::Surely) if fields.contains_key("Resource") => Certainty::Surely,
+            // What a `*` excepts of the example it excepts of each.
+            None if fields.contains_key("NotResource") => return None,
             _ => Certainty::Maybe,
         };
         let principal = names_principal(fields, request)?;
@@ -221,8 +223,9 @@ fn names_principal(fields: &Map<String, Value>, request: Request<'_>) -> Option<
     // An account as principal stands for everyone in it (IAM user guide, "IAM JSON policy elements:
     // Principal").
     let is_whole_account = |principal: &&str| {
-        *principal == account.as_str()
-            || account_of(principal) == Some(account.as_str()) && principal.ends_with(":root")
+        !request.facts.is_gateway
+            && (*principal == account.as_str()
+                || account_of(principal) == Some(account.as_str()) && principal.ends_with(":root"))
     };
     if kinds.get("AWS").and_then(strings).is_some_and(|all| all.iter().any(is_whole_account)) {
         return Some(Certainty::Surely);

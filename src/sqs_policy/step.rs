@@ -109,6 +109,7 @@ pub fn decide(
         vpc: Some(endpoint.vpc.clone()),
         endpoint: Some(endpoint.id.clone()),
         organization: organization.map(str::to_owned),
+        is_gateway: false,
     };
     let own: Queues = own.into_iter().map(|queue| (queue, environment.account.clone())).gather();
     let action = if endpoint.requester_managed {
