@@ -87,9 +87,10 @@ bench: linux build  ## Measure it beside a plain boto3 handler
 	@$(PYTHON) tools/venv.py $(BENCH) tools/requirements-bench.txt
 	@$(BENCH)/bin/python bench/bench.py $(BOOTSTRAP) docs
 
-# A test compares it with a run: draw it again when the demo, or what the function says, has changed.
-picture: linux build  ## Draw docs/run.svg from a run
-	@$(TOOLS)/bin/python tools/picture.py $(BOOTSTRAP) docs/run.svg
+# A test compares them with runs: draw them again when the demo, or what the programs say, has changed.
+picture: linux build cli  ## Draw docs/run.svg and docs/doctor.svg from runs
+	@$(TOOLS)/bin/python tools/picture.py run $(BOOTSTRAP) docs/run.svg
+	@$(TOOLS)/bin/python tools/picture.py doctor $(CLI) docs/doctor.svg
 
 build: lambda  ## Compile what is deployed
 	@[ -e $(BOOTSTRAP) ] || echo 'The first build compiles the EC2 client: on two cores 5 to 8 minutes, on more a little less.'

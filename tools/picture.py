@@ -1,7 +1,8 @@
-"""Draws a run in a terminal from what tools/demo.py prints: picture.py BINARY FILE
+"""Draws runs in a terminal: picture.py run|doctor PROGRAM FILE
 
-It shows the part of the run that tells most. tests/wire/test_picture.py compares it with a run of its
-own, so it is drawn again (make picture) when the function or the demo says something else.
+`run` is what tools/demo.py prints, in part; `doctor` what tools/session.py does, whole.
+tests/wire/test_picture.py compares the pictures with runs of its own, so they are drawn again
+(make picture) when one of the programs says something else.
 """
 
 import pathlib
@@ -10,7 +11,8 @@ import subprocess
 import sys
 from xml.sax.saxutils import escape, unescape
 
-DEMO = pathlib.Path(__file__).with_name("demo.py")
+TOOLS = pathlib.Path(__file__).parent
+DEMO, SESSION = TOOLS / "demo.py", TOOLS / "session.py"
 COMMAND = "make run"
 CUT = "…"
 # The parts of the run: the line that each begins with, how many such lines come before, and how many lines are shown.
@@ -49,15 +51,20 @@ STYLE = """
     }
 """
 MARKS = {"+": "made", "-": "gone", "~": "changed", "=": "quiet"}
+VERDICTS = {"fail": "gone", "warn": "changed", "unknown": "changed", "pass": "made"}
+RUN = """What make run prints, in part: the function makes a participant's endpoints, finds nothing to do when \
+the event comes again, and takes all away when the environment is deleted."""
+DOCTOR = """What mwaa-vpc doctor prints about a VPC with three faults: a network ACL that stops the database's port, a gateway \
+endpoint to S3 that one subnet lacks, and resolvers of one's own; and that the function is not deployed."""
 
 
-def run(binary):
-    """What the demo prints, line by line."""
+def run(program, script=DEMO):
+    """What a script prints about a program, line by line."""
     done = subprocess.run(
-        [sys.executable, DEMO, binary], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        [sys.executable, script, program], capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     if done.returncode:
-        raise RuntimeError(f"{DEMO.name} failed:\n{done.stdout[-2000:]}{done.stderr}")
+        raise RuntimeError(f"{script.name} failed:\n{done.stdout[-2000:]}{done.stderr}")
     return done.stdout.splitlines()
 
 
@@ -86,7 +93,7 @@ def shown(lines):
 
 def compared(lines):
     """The lines without what is another with each run: ids, times, and in which order endpoints are deleted."""
-    text = re.sub(r"\b(sg|vpce|vpc|subnet)-[0-9a-f]{17}\b", r"\1-…", "\n".join(lines))
+    text = re.sub(r"\b(sg|vpce|vpc|subnet|acl|rtb)-[0-9a-f]{17}\b", r"\1-…", "\n".join(lines))
     text = re.sub(r" +", " ", re.sub(r"\b\d+ ms\b", "… ms", text))
     text = re.sub(r"(?:^ - .*\n?)+", lambda match: "\n".join(sorted(match[0].splitlines())) + "\n", text, flags=re.M)
     return [line.strip() for line in text.splitlines() if line.strip()]
@@ -97,7 +104,7 @@ def drawn(svg):
     return [unescape(text) for text in re.findall(r"<text [^>]*>([^<]*)</text>", svg)]
 
 
-def draw(picture):
+def draw(picture, about=RUN):
     """The lines as SVG, each a text of its own."""
     width = round(max(map(len, picture)) * LETTER) + 2 * EDGE
     height = BAR + len(picture) * LINE + EDGE
@@ -111,8 +118,7 @@ def draw(picture):
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" \
 aria-labelledby="title desc">
   <title id="title">A run in a terminal</title>
-  <desc id="desc">What make run prints, in part: the function makes a participant's endpoints, finds nothing to do when \
-the event comes again, and takes all away when the environment is deleted.</desc>
+  <desc id="desc">{about}</desc>
   <style>{STYLE}  </style>
   <rect class="screen" x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="8"/>
   {dots}
@@ -123,6 +129,10 @@ the event comes again, and takes all away when the environment is deleted.</desc
 
 def kind_of(line):
     """How a line is coloured."""
+    if verdict := re.match(r"(fail|warn|unknown) ", line):
+        return VERDICTS[verdict[1]]
+    if counts := re.match(r"(?:[a-z0-9]+ +)?(\d+) (fail|warn|unknown|pass)(?:, |$)", line):
+        return VERDICTS[counts[2]]
     if mark := re.match(r"  ([-+~=]) ", line):
         return MARKS[mark[1]]
     if re.match(r"\d\. |\$ ", line):
@@ -132,8 +142,9 @@ def kind_of(line):
     return "plain" if line[0] == " " or not re.match(r"What|The (?:event|same|VPC)", line) else "heading"
 
 
-def main(binary, file):
-    pathlib.Path(file).write_text(draw(shown(run(binary))))
+def main(name, program, file):
+    picture = draw(shown(run(program))) if name == "run" else draw(run(program, SESSION), DOCTOR)
+    pathlib.Path(file).write_text(picture)
 
 
 if __name__ == "__main__":

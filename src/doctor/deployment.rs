@@ -663,7 +663,7 @@ fn waiting(case: &Of<'_>) -> Answer {
     }
     findings.answer(
         "they are empty",
-        "see what they are about, and have them served: `mwaa-vpc redrive`, or `make redrive`",
+        "see what they are about, and have them served: `mwaa-vpc redrive`",
     )
 }
 

@@ -1153,7 +1153,9 @@ async fn an_environment_that_is_right_takes_two_round_trips_and_no_write() {
         let scene = Scene::new();
         scene.serve(&own()).await;
         let rounds = rounds(&scene, event(&own(), status, FIRST)).await;
-        assert!(rounds.len() <= 2, "{status}: {rounds:?}");
+        // Of what has been waiting for hours the doctor looks at the network, too, after all else.
+        let limit = if status == "PENDING" { 3 } else { 2 };
+        assert!(rounds.len() <= limit, "{status}: {rounds:?}");
         assert_eq!(scene.changes(), Vec::<String>::new());
     }
 }

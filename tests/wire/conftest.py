@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "emulator"))
 
+import command_line  # noqa: E402
 import harness  # noqa: E402
 from deployment import STACK, made  # noqa: E402
 
@@ -116,26 +117,7 @@ def people(aws):
 @pytest.fixture
 def surroundings(aws, people, tmp_path):
     """The variables of a person's shell, with a profile for each account."""
-    iam = aws.client("iam", harness.PARTICIPANT)
-    iam.create_user(UserName="airflow")
-    key = iam.create_access_key(UserName="airflow")["AccessKey"]["AccessKeyId"]
-    (tmp_path / "credentials").write_text(
-        "[owner]\naws_access_key_id = testing\naws_secret_access_key = testing\n"
-        f"[participant]\naws_access_key_id = {key}\naws_secret_access_key = testing\n"
-    )
-    address = f"http://127.0.0.1:{people.port}"
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_MAX_ATTEMPTS": "1",
-        "AWS_REGION": harness.REGION,
-        "AWS_ENDPOINT_URL": address,
-        "AWS_ENDPOINT_URL_MWAA": harness.AIRFLOW,
-        "HTTP_PROXY": address,
-        "NO_PROXY": "127.0.0.1",
-    }
+    return command_line.shell(aws, people, tmp_path)
 
 
 @pytest.fixture

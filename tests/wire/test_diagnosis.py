@@ -39,13 +39,14 @@ def causes(answer, of):
 
 
 def failed(net):
-    net.fields.update(status="CREATE_FAILED")
+    # Made before the time of the sample event.
+    net.fields.update(status="CREATE_FAILED", createdAt=1_700_000_000)
     net.tell()
     return later(net.event, "CREATE_FAILED", hours=72)
 
 
 def closes_443(net):
-    net.entry(net.acl, 90, True, ports=(443,))
+    net.entry(net.acl, 90, True, "10.192.0.0/16", (443,))
 
 
 def test_of_a_failed_creation_it_tells_what_fails_in_the_network(configured, served):
@@ -93,7 +94,7 @@ def test_what_has_been_pending_for_an_hour_is_examined(configured, served, hours
 
 def test_a_sweep_examines_it_too_and_says_it_of_the_environment(configured, served):
     closes_443(served)
-    served.fields.update(createdAt=time.time() - 2 * HOUR)
+    served.fields.update(createdAt=time.time() - 2.5 * HOUR)
     served.tell()
 
     answer = configured(DIAGNOSIS="on").deliver({"sweep": True})

@@ -19,6 +19,14 @@ def test_the_picture_shows_what_a_run_prints(binary):
     assert picture.compared(old) == picture.compared(shown), "docs/run.svg is out of date: make picture"
 
 
+def test_the_doctors_picture_shows_what_it_prints(program):
+    printed = picture.run(program, picture.SESSION)
+
+    old = picture.drawn((ROOT / "docs" / "doctor.svg").read_text())
+    assert picture.compared(old) == picture.compared(printed), "docs/doctor.svg is out of date: make picture"
+    assert sum(line.startswith("fail ") for line in old) == 2
+
+
 def test_a_run_imports_only_what_is_installed_for_it(binary):
     makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
     installed = set(re.search(r"^EMULATOR := (.*)$", makefile, re.M)[1].split())
