@@ -44,7 +44,7 @@ pub struct Report {
     pub facts: Facts,
 }
 
-/// What metrics are made of, beside the report itself.
+/// What metrics and messages are made of, beside the report itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The time of the event that this was done for.
@@ -53,6 +53,8 @@ pub struct Facts {
     pub pending_since: Option<DateTime<Utc>>,
     /// How many resources a sweep has put right that were right before.
     pub repaired: usize,
+    /// What may keep the environment from coming to be, as far as that is seen.
+    pub causes: Vec<String>,
 }
 
 /// What came of an invocation as a whole.

@@ -133,8 +133,8 @@ impl Settings {
                 .gather::<Result<_, _>>()?,
             participants: parse_all("PARTICIPANT_ACCOUNTS", list, AccountId::parse)?,
             vpcs: parse_all("VPC_IDS", list, VpcId::parse)?,
-            keep_leftovers: !on_or_off("DELETION", &text, true)?,
-            diagnosis: on_or_off("DIAGNOSIS", &text, false)?,
+            keep_leftovers: !on_or_off("DELETION", text, true)?,
+            diagnosis: on_or_off("DIAGNOSIS", text, false)?,
             reader_role: match text("READER_ROLE") {
                 name if name.is_empty() => None,
                 name if is_role_name(&name) => Some(name),

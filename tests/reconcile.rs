@@ -1176,10 +1176,13 @@ async fn an_environment_that_is_right_takes_two_round_trips_and_no_write() {
     let first = [&LOOK[..], &["GetEnvironment"]].concat();
     assert_eq!(again(private(), &[]).await, [first, last.clone(), doctor.to_vec()]);
     let first = [&["DescribeSecurityGroups"], &LOOK[..]].concat();
-    assert_eq!(again(participants(), &[]).await, [first, last.clone()]);
+    assert_eq!(again(participants(), &[]).await, [first, last.clone(), doctor.to_vec()]);
     // The role in the participant's account is taken on once an hour.
     let first = [&["AssumeRole", "DescribeSecurityGroups"], &LOOK[..]].concat();
-    assert_eq!(again(participants(), &ROLE).await, [first, vec!["GetEnvironment"], last]);
+    assert_eq!(
+        again(participants(), &ROLE).await,
+        [first, vec!["GetEnvironment"], last, doctor.to_vec()]
+    );
 }
 
 /// An event of an environment that is gone: its services are unknown, and nothing remembers its

@@ -251,8 +251,11 @@ macro_rules! faults {
     };
 }
 
+/// What is changed, and which checks do not pass then.
+type Fault = (&'static str, Change, &'static [(&'static str, Verdict)]);
+
 #[rustfmt::skip]
-const FAULTS: &[(&str, Change, &[(&str, Verdict)])] = faults![
+const FAULTS: &[Fault] = faults![
     "a stack that is being changed", |d, _, _| d.stack.get_mut().as_mut().unwrap().status = "UPDATE_IN_PROGRESS".into()
         => "deployment.stack" Warn;
     "a stack that failed", |d, _, _| d.stack.get_mut().as_mut().unwrap().status = "ROLLBACK_COMPLETE".into()

@@ -1,15 +1,42 @@
-//! What was done, in a sentence: for messages to people who want to hear of every change.
+//! What was done, or keeps an environment from coming to be, in a sentence: for messages to people who want
+//! to hear of it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::event::Status;
 use crate::report::{Change, Kind, Report};
 use crate::sweep::SweepReport;
 
-/// What was done for an environment; nothing if nothing was, or it was only a plan.
+/// What was done for an environment, and what may keep it from coming to be; nothing if there is neither, or
+/// it was only a plan.
 pub(super) fn of_environment(report: &Report, now: DateTime<Utc>) -> Option<String> {
-    if report.dry_run {
+    // A creation that failed is only looked at.
+    let failed = report.status == Status::CreateFailed.as_str();
+    if report.dry_run && !failed {
         return None;
     }
+    let mut told = if report.dry_run { Vec::new() } else { done(report, now) };
+    let causes = &report.facts.causes;
+    if !causes.is_empty() {
+        const MOST: usize = 3;
+        let shown: Vec<&str> = causes.iter().take(MOST).map(String::as_str).collect();
+        let more = match causes.len().saturating_sub(MOST) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        told.push(format!("possible causes: {}{more}", shown.join("; ")));
+    }
+    if told.is_empty() {
+        return None;
+    }
+    let mut parts = report.environment.splitn(6, ':').skip(4);
+    let (account, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let name = name.trim_start_matches("environment/");
+    Some(format!("{name} of account {account}, {}: {}", report.status, told.join(", ")))
+}
+
+/// What was done.
+fn done(report: &Report, now: DateTime<Utc>) -> Vec<String> {
     let mut done = Vec::new();
     for (change, verb) in
         [(Change::Created, "made"), (Change::Updated, "changed"), (Change::Deleted, "deleted")]
@@ -29,7 +56,7 @@ pub(super) fn of_environment(report: &Report, now: DateTime<Utc>) -> Option<Stri
         }
     }
     if done.is_empty() {
-        return None;
+        return done;
     }
     let failed = report.failures().len();
     if failed > 0 {
@@ -39,17 +66,16 @@ pub(super) fn of_environment(report: &Report, now: DateTime<Utc>) -> Option<Stri
     if let Some(since) = report.facts.pending_since.filter(|_| made) {
         done.push(format!("{} after PENDING", age(now.signed_duration_since(since))));
     }
-    let mut parts = report.environment.splitn(6, ':').skip(4);
-    let (account, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let name = name.trim_start_matches("environment/");
-    Some(format!("{name} of account {account}, {}: {}", report.status, done.join(", ")))
+    done
 }
 
-/// What was done for each environment, of which so many are told.
+/// What was done for each environment, of which so many are told, and what is news of others.
 pub(super) fn of_sweep(report: &SweepReport, now: DateTime<Utc>) -> Option<String> {
     const MOST: usize = 10;
-    let mut all: Vec<String> =
-        report.environments.iter().filter_map(|it| of_environment(it, now)).collect();
+    let is_told =
+        |it: &&Report| it.facts.causes.is_empty() || report.news.contains(&it.environment);
+    let environments = report.environments.iter().filter(is_told);
+    let mut all: Vec<String> = environments.filter_map(|it| of_environment(it, now)).collect();
     let more = all.len().saturating_sub(MOST);
     all.truncate(MOST);
     if more > 0 {
@@ -110,8 +136,28 @@ mod tests {
             None
         );
         let mut plan = report(&[(Kind::Endpoint, Change::Created)]);
+        plan.facts.causes = vec!["it".to_owned()];
         plan.dry_run = true;
         assert_eq!(of_environment(&plan, time("2026-03-04T06:01:35Z")), None);
+    }
+
+    #[test]
+    fn what_may_have_caused_a_failure_is_told_and_of_a_wait_only_while_it_is_news() {
+        let now = time("2026-03-04T06:01:35Z");
+        let mut failed = report(&[]);
+        (failed.status, failed.dry_run) = ("CREATE_FAILED".into(), true);
+        assert_eq!(of_environment(&failed, now), None);
+        failed.facts.causes = ["a (x)", "b (y)", "c (z)", "d (w)"].map(str::to_owned).into();
+        assert_eq!(
+            of_environment(&failed, now).unwrap(),
+            "forecasting of account 210987654321, CREATE_FAILED: possible causes: a (x); b (y); c (z); and 1 more"
+        );
+        let mut waiting = report(&[]);
+        waiting.facts.causes = vec!["a (x)".to_owned()];
+        let mut sweep = SweepReport { environments: vec![waiting], ..SweepReport::default() };
+        assert_eq!(of_sweep(&sweep, now), None);
+        sweep.news.insert(sweep.environments[0].environment.clone());
+        assert!(of_sweep(&sweep, now).unwrap().ends_with("PENDING: possible causes: a (x)"));
     }
 
     #[test]

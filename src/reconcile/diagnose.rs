@@ -8,7 +8,7 @@ use crate::doctor::{self, Subject, Verdict};
 use crate::environment::VpcId;
 use crate::event::{EnvironmentSpec, Status};
 use crate::plan::Told;
-use crate::report::{Change, Warning};
+use crate::report::{Change, Warning, shortened};
 
 /// How long an environment may wait before it is asked what it waits for. With its endpoints it takes 20
 /// to 30 minutes to become available (MWAA user guide, "Create an Amazon MWAA environment").
@@ -17,22 +17,23 @@ const SLOW: TimeDelta = TimeDelta::hours(1);
 /// The status says it, and how long it is left is told elsewhere.
 const CLOCK: &str = "ours.clock";
 
-/// The possible causes that are seen of an environment's failure, or of its waiting for too long. None
-/// if something was put right only now: then nobody knows yet whether that was it.
+/// The possible causes, each shortened and as a warning, that are seen of an environment's failure, or of its waiting for too long. None
+/// if something was put right only now, or could not be: then that is what it waits for, as far as
+/// anybody knows.
 pub(super) async fn causes(
     context: &Context<'_>,
     spec: &EnvironmentSpec,
     vpc: &VpcId,
     told: &Told,
-) -> Vec<Warning> {
+) -> Vec<(String, Warning)> {
     let waited = spec.pending_since().map(|since| context.now.signed_duration_since(since));
     let of = match (&spec.status, waited) {
         (Status::CreateFailed, _) => "CREATE_FAILED",
         (Status::Pending, Some(waited)) if waited >= SLOW => "its waiting",
         _ => return Vec::new(),
     };
-    let is_new = |change| matches!(change, Change::Created | Change::Updated);
-    if spec.status == Status::Pending && told.resources.iter().any(|line| is_new(line.outcome)) {
+    let is_cause = |it| matches!(it, Change::Created | Change::Updated | Change::Failed);
+    if spec.status == Status::Pending && told.resources.iter().any(|line| is_cause(line.outcome)) {
         return Vec::new();
     }
     let Some(own) = context.own else { return Vec::new() };
@@ -44,9 +45,10 @@ pub(super) async fn causes(
         .into_iter()
         .filter(|check| check.verdict == Verdict::Fail && check.id != CLOCK);
     failed
-        .map(|check| Warning {
-            message: format!("a possible cause of {of}: {} ({})", check.evidence, check.id),
-            remedy: check.remedy,
+        .map(|check| {
+            let cause = format!("{} ({})", check.evidence, check.id);
+            let message = format!("a possible cause of {of}: {cause}");
+            (shortened(&cause), Warning { message, remedy: check.remedy })
         })
         .collect()
 }

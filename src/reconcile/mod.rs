@@ -304,8 +304,12 @@ pub async fn carry_out(context: &Context<'_>, work: &Work, voices: &Voices<'_>) 
         let means = Means { ec2: context.ec2, vouch, until: context.until };
         plan.execute(means).await
     };
+    let mut causes = Vec::new();
     if let Some(vpc) = vpc {
-        told.warnings.extend(diagnose::causes(context, spec, vpc, &told).await);
+        for (cause, warning) in diagnose::causes(context, spec, vpc, &told).await {
+            causes.push(cause);
+            told.warnings.push(warning);
+        }
     }
     // Tags that MWAA's answers have shown to be wrong.
     for step in voices.corrections() {
@@ -319,7 +323,9 @@ pub async fn carry_out(context: &Context<'_>, work: &Work, voices: &Voices<'_>) 
             Err(failure) => told.warnings.push(Warning::of(&failure)),
         }
     }
-    report(spec, vpc.as_ref(), told, looked_only)
+    let mut report = report(spec, vpc.as_ref(), told, looked_only);
+    report.facts.causes = causes;
+    report
 }
 
 pub(crate) fn nothing(

@@ -399,7 +399,8 @@ impl One<'_> {
             // Elsewhere it is somebody else's.
             if done.vpc.is_some() {
                 done.facts.pending_since = answer.pending_since();
-                done.warnings.extend(waiting(&answer, context.now));
+                // What it may be waiting for comes after it.
+                done.warnings.splice(0..0, waiting(&answer, context.now));
             }
             done.warnings.extend(answer.subnets.is_empty().then(|| Warning {
                 message:

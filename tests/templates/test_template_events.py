@@ -240,14 +240,15 @@ CHANGED = {"outcome": "changed", "summary": SUMMARY, "warnings": []}
         (CHANGED | {"environment": "arn:aws:airflow:us-east-1:210987654321:environment/forecasting"}, True),
         (CHANGED | {"environments": [], "reached": 3}, True),  # a sweep's
         (CHANGED | {"dryRun": True}, False),
+        (CHANGED | {"dryRun": True, "status": "CREATE_FAILED", "outcome": "unchanged"}, True),  # possible causes
+        (CHANGED | {"outcome": "unchanged", "environments": []}, True),  # those of waiting
         ({"outcome": "unchanged", "warnings": []}, False),
-        (CHANGED | {"outcome": "unchanged"}, False),
-        (CHANGED | {"outcome": "failed"}, False),
+        ({"outcome": "unchanged", "dryRun": True, "status": "CREATE_FAILED"}, False),
         ({"outcome": "changed"}, False),
         (None, False),
     ],
 )
-def test_of_results_only_a_change_is_told(render, result, told):
+def test_of_results_those_with_a_sentence_are_told_and_no_plans(render, result, told):
     stack = render("template.yaml", ResultTopicArn=RESULT_TOPIC)
     pattern = EventPattern.load(json.dumps(event_rules(stack)["ResultRule"]["EventPattern"]))
     assert pattern.matches_event(record(stack, result)) == told

@@ -57,6 +57,7 @@ def test_of_a_failed_creation_it_tells_what_fails_in_the_network(configured, ser
     answer = configured(DIAGNOSIS="on").deliver(failed(served))
 
     assert causes(answer, "CREATE_FAILED") == {"acls.https", "services.present", "ours.subnets"}
+    assert "CREATE_FAILED: possible causes: " in answer.value["summary"]
     assert set(answer.actions) >= MORE
     assert all(action.startswith(LOOKS) for action in answer.actions)
 
