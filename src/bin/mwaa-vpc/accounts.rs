@@ -104,8 +104,26 @@ impl Accounts {
     ) -> Result<(Self, Environment), Problem> {
         let named = Named::of(matches)?;
         let named = named.ok_or_else(|| Problem::usage("no environment is named"))?;
+        Self::and_this(&named, common).await
+    }
+
+    /// Both accounts, and the environment that a command is about if one is named.
+    ///
+    /// # Errors
+    ///
+    /// As [`Accounts::of`] and [`Accounts::environment`].
+    pub async fn and_named(
+        named: Option<&Named>,
+        common: &Common,
+    ) -> Result<(Self, Option<Environment>), Problem> {
+        let Some(named) = named else { return Ok((Self::of(common).await?, None)) };
+        let (accounts, environment) = Self::and_this(named, common).await?;
+        Ok((accounts, Some(environment)))
+    }
+
+    async fn and_this(named: &Named, common: &Common) -> Result<(Self, Environment), Problem> {
         let accounts = Self::of(&named.within(common)?).await?;
-        let environment = accounts.environment(&named)?;
+        let environment = accounts.environment(named)?;
         Ok((accounts, environment))
     }
 

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::Answer;
 use crate::accounts::{Accounts, Unseen};
+use crate::deployed::stack_name;
 use crate::deployment::{self, From};
 use crate::execution_role;
 use crate::iam::Needs;
@@ -118,13 +119,8 @@ pub async fn answer(
             "name one that is there (<ENV>), or what one is to have (--subnets and --groups)",
         ));
     }
-    let common = match &named {
-        Some(named) => named.within(common)?,
-        None => common.clone(),
-    };
-    let accounts = Accounts::of(&common).await?;
+    let (accounts, environment) = Accounts::and_named(named.as_ref(), common).await?;
     let spinner = Spinner::start("looking at the network");
-    let environment = named.map(|named| accounts.environment(&named)).transpose()?;
     let subject = match (&environment, planned) {
         (Some(environment), _) => of_mwaa(&accounts, environment).await?,
         (None, Some(planned)) => planned.subject(&accounts, matches)?,
@@ -140,7 +136,7 @@ pub async fn answer(
         owner_config: accounts.config_of(&owner),
         environment_config: accounts.config_of(&subject.account),
         vpc: &vpc,
-        stack: matches.get_one::<String>("stack").map_or(stack::OWNERS, String::as_str),
+        stack: stack_name(matches),
     };
     let (mut network, shares, deployment, role) = tokio::join!(
         accounts.ec2.network(viewer, &vpc, &accounts.region, in_vpc, Scope::Whole),

@@ -86,12 +86,7 @@ pub async fn answer(
 ) -> Result<Answer, Problem> {
     let settings = options::settings(matches)?;
     let named = Named::of(matches)?;
-    let common = match &named {
-        Some(named) => named.within(common)?,
-        None => common.clone(),
-    };
-    let accounts = Accounts::of(&common).await?;
-    let only = named.map(|named| accounts.environment(&named)).transpose()?;
+    let (accounts, only) = Accounts::and_named(named.as_ref(), common).await?;
     let spinner = Spinner::start("looking at the Region, and asking MWAA");
     let context = accounts.context(&settings);
     let survey = survey(&context, &accounts.region, &accounts.asked(), only.as_ref()).await?;
