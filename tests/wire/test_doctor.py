@@ -7,7 +7,7 @@ import time
 import network
 import pytest
 from command_line import FINDINGS, OF_BOTH, OF_OWNER, OF_PARTICIPANT, RIGHT, USAGE, read, said
-from harness import LOOKS, OWNER, PARTICIPANT, REGION, ROOT, Call, event, rounds
+from harness import LOOKS, OWNER, PARTICIPANT, REGION, ROOT, Call, event, rounds, rounds_of
 from network import ANYWHERE, allow, deny, s3_policy, tcp
 
 NAME, GUEST = "analytics", "forecasting"  # the environments of the sample events
@@ -906,9 +906,6 @@ def test_what_is_wrong_on_the_command_line_is_said(cli, mwaa, words, why):
 
 # How long it takes --------------------------------------------------------------------------------
 
-CALL = 0.15  # seconds that a call to AWS takes
-
-
 def test_a_round_is_what_is_asked_after_an_answer():
     times = [(0, 1), (1, 2), (1.1, 2.1), (1.5, 3), (3, 4)]
 
@@ -924,15 +921,12 @@ def test_of_50_endpoints_it_asks_in_a_few_rounds(laid_out, cli, people, base):
     words = ("doctor", *net.words, *net.asks, "--json")
     people.record()
     told = cli(*words)
-    # Whose the credentials are, the environment, its subnets, all else, and the VPC's DHCP options.
-    # These are five. On a busy machine, calls side by side may look as if one came after another,
-    # so it may try.
-    for _ in range(4):
-        people.clear()
-        people.replay(CALL)
-        again = cli(*words)
-        assert (again.returncode, again.stdout) == (RIGHT, told.stdout)
-        if rounds(people.calls) <= 8:
-            break
-    assert rounds(people.calls) <= 8 and 8 * CALL < 2
+
+    def again():
+        run = cli(*words)
+        assert (run.returncode, run.stdout) == (RIGHT, told.stdout)
+
+    # Whose the credentials are, the environment, its subnets, all else, and the VPC's DHCP options: five. At 150 ms a call,
+    # eight would be 1.2 of the 2 seconds that it may take.
+    assert any(it <= 8 for it in rounds_of(again, people))
     assert len(people.calls) <= 25

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from command_line import OF_BOTH, OF_OWNER
-from harness import LOOKS, OWNER, PARTICIPANT, REGION, event, rounds
+from harness import LOOKS, OWNER, PARTICIPANT, REGION, event, rounds_of
 from stacks import Stacks
 
 STACK = "mwaa-vpc-endpoints"
@@ -540,19 +540,14 @@ def test_the_policy_that_it_prints_is_of_the_calls_that_it_makes(cli, people, gu
     assert changes == []
 
 
-CALL = 0.15
-
-
 def test_all_of_it_is_asked_in_a_few_rounds(cli, people, guest):
     words = ("doctor", guest.name, *guest.profiles, "--json")
     people.record()
     told = cli(*words)
-    # Whose the credentials are, the environment, its subnets; then the stacks, what they have made, what is asked about
-    # that, and the policies of the role that a rule sends with. On a busy machine one may look like two, so it may try.
-    for _ in range(4):
-        people.clear()
-        people.replay(CALL)
+
+    def again():
         assert cli(*words).stdout == told.stdout
-        if rounds(people.calls) <= 10:
-            break
-    assert rounds(people.calls) <= 10 and 10 * CALL < 2
+
+    # Whose the credentials are, the environment, its subnets; then the stacks, what they have made, what is asked about
+    # that, and the policies of the role that a rule sends with. At 150 ms a call, ten are 1.5 seconds.
+    assert any(it <= 10 for it in rounds_of(again, people))
