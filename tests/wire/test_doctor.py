@@ -28,11 +28,22 @@ HEALTHY = {
 }
 
 
+@pytest.fixture(scope="session")
+def kept():
+    """The bases that were laid out before."""
+    return {}
+
+
 @pytest.fixture
-def laid_out(aws, mwaa, function):
+def laid_out(aws, mwaa, function, kept):
     """Lays a base out, with an environment that the function has served, if there is one."""
 
     def make(base):
+        if base not in kept:
+            kept[base] = aws.keep(anew(base))
+        return kept[base]()
+
+    def anew(base):
         net = network.with_nat(aws) if base == NAT else network.closed(aws)
         net.words, net.asks = (NAME,), OF_OWNER
         if base == PLANNED:

@@ -48,8 +48,8 @@ def execution_policy(account):
 class Scene:
     """Both stacks, an environment with its role, and what happens to them."""
 
-    def __init__(self, aws, people, account, **parameters):
-        self.aws, self.people, self.account = aws, people, account
+    def __init__(self, aws, account, **parameters):
+        self.aws, self.account = aws, account
         self.stacks = Stacks(aws)
         self.owners = self.stacks.deploy("template.yaml", STACK, **parameters)
         self.participants = {}
@@ -62,13 +62,17 @@ class Scene:
                 EventBusName=parameters.get("EventBusName", "default"),
                 ReaderRole=parameters.get("ReaderRole", "no"),
             )
-        people.hosts = {**people.hosts, "cloudformation": self.stacks.answer}
         services = ["airflow.amazonaws.com", "airflow-env.amazonaws.com"]
         trust = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
         self.iam(account).create_role(
             RoleName=EXECUTION_ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": trust})
         )
         self.set_role(execution_policy(account))
+
+    def shown_to(self, people):
+        self.people = people
+        people.hosts = {**people.hosts, "cloudformation": self.stacks.answer}
+        return self
 
     def iam(self, account=OWNER):
         return self.aws.client("iam", account)
@@ -101,29 +105,48 @@ def surroundings(surroundings):
     return {**surroundings, "AWS_ENDPOINT_URL_CLOUDFORMATION": f"http://cloudformation.{REGION}.amazonaws.com"}
 
 
+@pytest.fixture(scope="session")
+def kept():
+    """What was deployed before."""
+    return {}
+
+
 @pytest.fixture
-def own(aws, mwaa, people, vpc):
+def own(aws, mwaa, people, kept):
     """An environment of the owner's, with the function deployed for it alone."""
-    it = Scene(aws, people, OWNER)
-    mwaa.put(event("pending-private", vpc), executionRoleArn=it.role_arn, sourceBucketArn=f"arn:aws:s3:::{BUCKET}")
+    if OWNER not in kept:
+        kept[OWNER] = aws.keep(_own(aws))
+    return kept[OWNER]().shown_to(people)
+
+
+def _own(aws):
+    it = Scene(aws, OWNER)
+    aws.mwaa.put(
+        event("pending-private", aws.vpc()), executionRoleArn=it.role_arn, sourceBucketArn=f"arn:aws:s3:::{BUCKET}"
+    )
     it.name, it.profiles = "analytics", OF_OWNER
     return it
 
 
 @pytest.fixture
-def guest(aws, mwaa, people, vpc):
+def guest(aws, mwaa, people, kept):
     """One of the participant's, with a bus for participants and the role for the function to ask with."""
-    it = Scene(
-        aws, people, PARTICIPANT, ParticipantAccounts=PARTICIPANT, EventBusName="mwaa", ReaderRole="yes", VpcIds=vpc.id
-    )
+    if PARTICIPANT not in kept:
+        kept[PARTICIPANT] = aws.keep(_guest(aws))
+    return kept[PARTICIPANT]().shown_to(people)
+
+
+def _guest(aws):
+    vpc = aws.vpc()
+    it = Scene(aws, PARTICIPANT, ParticipantAccounts=PARTICIPANT, EventBusName="mwaa", ReaderRole="yes", VpcIds=vpc.id)
     groups = [aws.group(vpc.id, "airflow", PARTICIPANT)]
     told = event("pending-participant", vpc, groups)
-    mwaa.put(told, executionRoleArn=it.role_arn, sourceBucketArn=f"arn:aws:s3:::{BUCKET}")
+    aws.mwaa.put(told, executionRoleArn=it.role_arn, sourceBucketArn=f"arn:aws:s3:::{BUCKET}")
     arns = [f"arn:aws:ec2:{REGION}:{OWNER}:subnet/{subnet}" for subnet in vpc.subnets]
     aws.client("ram").create_resource_share(
         name="airflow", resourceArns=arns, principals=[PARTICIPANT], allowExternalPrincipals=True
     )
-    it.name, it.profiles = "forecasting", OF_BOTH
+    it.name, it.profiles, it.vpc = "forecasting", OF_BOTH, vpc
     return it
 
 
@@ -492,8 +515,8 @@ def test_what_may_not_be_seen_is_unknown_and_nothing_else_is(cli, people, own, c
     assert wrong(cli, own) == dict.fromkeys(CALLS[call], "unknown")
 
 
-def test_of_a_participants_environment_the_owner_alone_sees_no_more_than_its_own_side(cli, guest, vpc):
-    words = ("--subnets", ",".join(vpc.subnets), "--groups", vpc.group, "--account", PARTICIPANT)
+def test_of_a_participants_environment_the_owner_alone_sees_no_more_than_its_own_side(cli, guest):
+    words = ("--subnets", ",".join(guest.vpc.subnets), "--groups", guest.vpc.group, "--account", PARTICIPANT)
     run = cli("doctor", *words, "--execution-role", guest.role_arn, *OF_OWNER, "--json")
 
     told = json.loads(run.stdout)
