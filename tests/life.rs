@@ -619,14 +619,9 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-#[test]
-fn whatever_happens_a_sweep_puts_it_right_and_nothing_running_is_broken() {
+/// What went wrong in the lives of some seeds; the first that did is shown.
+fn wrong_in(seeds: impl Iterator<Item = u64>, show: bool) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let one = number("LIFE_SEED");
-    let seeds = match one {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("LIFE_SEQUENCES").unwrap_or(1000),
-    };
     let mut wrong = Vec::new();
     for seed in seeds {
         let mut life = Life::new(seed);
@@ -634,10 +629,28 @@ fn whatever_happens_a_sweep_puts_it_right_and_nothing_running_is_broken() {
         if let Err(why) = &outcome {
             wrong.push(format!("LIFE_SEED={seed}: {why}"));
         }
-        if one.is_some() || outcome.is_err() && wrong.len() == 1 {
+        if show || outcome.is_err() && wrong.len() == 1 {
             eprintln!("sequence {seed}:\n  {}\n  {outcome:?}", life.steps.join("\n  "));
         }
     }
+    wrong
+}
+
+#[test]
+fn whatever_happens_a_sweep_puts_it_right_and_nothing_running_is_broken() {
+    let one = number("LIFE_SEED");
+    let seeds = match one {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("LIFE_SEQUENCES").unwrap_or(1000),
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let wrong: Vec<String> = std::thread::scope(|scope| {
+        let begun: Vec<_> = (0..threads)
+            .map(|nth| seeds.clone().skip(nth).step_by(threads))
+            .map(|some| scope.spawn(move || wrong_in(some, one.is_some())))
+            .collect();
+        begun.into_iter().flat_map(|it| it.join().unwrap()).collect()
+    });
     assert!(wrong.is_empty(), "{} sequences went wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
