@@ -441,21 +441,27 @@ fn read_acl(acl: &Element) -> Option<Acl> {
 
 fn read_acl_entry(entry: &Element) -> Option<AclEntry> {
     let number = |of: &Element, name: &str| of.text(name)?.parse::<i32>().ok();
-    let ports = entry.get("portRange").map(|it| ports(number(it, "from"), number(it, "to")));
+    let protocol = Protocol::parse(entry.text("protocol")?)?;
+    let port = |name: &str| entry.get("portRange").and_then(|it| number(it, name));
     let block = entry.text("cidrBlock").or(entry.text("ipv6CidrBlock"));
     Some(AclEntry {
         number: number(entry, "ruleNumber")?,
         is_egress: entry.flag("egress")?,
-        protocol: Protocol::parse(entry.text("protocol")?)?,
+        protocol,
         block: Block::parse(block?).ok()?,
-        ports: ports.unwrap_or(Some(None))?,
+        ports: ports(protocol, port("from"), port("to"))?,
         allows: entry.text("ruleAction")? == "allow",
     })
 }
 
-/// The ports of a rule: all if none are named, or -1; none at all if they cannot be read.
+/// The ports of a rule: all if none are named, or -1; none at all if they cannot be read. Of other
+/// protocols than TCP and UDP all ports are meant, whatever is named (EC2 API, `CreateNetworkAclEntry`
+/// and `IpPermission`): Terraform names port 0 for all protocols, and of ICMP they are types and codes.
 #[allow(clippy::option_option)]
-fn ports(from: Option<i32>, to: Option<i32>) -> Option<Option<Ports>> {
+fn ports(protocol: Protocol, from: Option<i32>, to: Option<i32>) -> Option<Option<Ports>> {
+    if !matches!(protocol, Protocol::Number(6 | 17)) {
+        return Some(None);
+    }
     match (from, to) {
         (None | Some(-1), None | Some(-1)) => Some(None),
         (Some(from), Some(to)) => {
@@ -491,12 +497,7 @@ fn read_security_group(group: &ec2::SecurityGroup) -> Option<SecurityGroup> {
 
 fn read_rules(rule: &ec2::IpPermission) -> Option<Vec<Permission>> {
     let protocol = Protocol::parse(rule.ip_protocol()?)?;
-    // Of ICMP they are types and codes.
-    let ports = if protocol == Protocol::Number(6) || protocol == Protocol::Number(17) {
-        ports(rule.from_port(), rule.to_port())?
-    } else {
-        None
-    };
+    let ports = ports(protocol, rule.from_port(), rule.to_port())?;
     let mut peers = Vec::new();
     for range in rule.ip_ranges() {
         peers.push(Peer::Block(Block::parse(range.cidr_ip()?).ok()?));
@@ -513,4 +514,29 @@ fn read_rules(rule: &ec2::IpPermission) -> Option<Vec<Permission>> {
         peers.push(Peer::Group(account, GroupId::parse(pair.group_id()?).ok()?));
     }
     Some(peers.into_iter().map(|peer| Permission { protocol, ports, peer }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acl_entry_has_the_ports_that_its_protocol_leaves_it() {
+        let read = |protocol: &str, range: &str| {
+            let text = format!(
+                "<item><ruleNumber>90</ruleNumber><egress>false</egress><protocol>{protocol}</protocol>\
+                 <cidrBlock>0.0.0.0/0</cidrBlock><ruleAction>deny</ruleAction>{range}</item>"
+            );
+            read_acl_entry(&Element::read(&text).unwrap()).unwrap().ports
+        };
+        let of =
+            |first, last| format!("<portRange><from>{first}</from><to>{last}</to></portRange>");
+        assert_eq!(read("6", &of(443, 443)), Some(Ports::one(443)));
+        assert_eq!(read("17", &of(0, 65535)), Some(Ports::ALL));
+        for (protocol, range) in
+            [("-1", of(0, 0)), ("-1", of(22, 22)), ("47", of(1, 2)), ("-1", String::new())]
+        {
+            assert_eq!(read(protocol, &range), None, "{protocol} {range}");
+        }
+    }
 }

@@ -173,7 +173,7 @@ pub(super) struct Element {
 
 impl Element {
     /// Reads an answer; none if it is no XML.
-    fn read(text: &str) -> Option<Self> {
+    pub(super) fn read(text: &str) -> Option<Self> {
         let mut open = vec![Self::default()];
         for token in Tokenizer::from(text) {
             match token.ok()? {
