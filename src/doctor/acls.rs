@@ -48,7 +48,8 @@ pub(super) const CHECKS: [Entry; 5] = [
     },
 ];
 
-/// The ports that answers go to: whichever a client has chosen.
+/// The ports that answers go to: whichever a client has chosen. A NAT gateway chooses from all of them
+/// ([`ANSWERS`]).
 const EPHEMERAL: Ports = Ports { first: 1024, last: u16::MAX };
 
 /// Those of them that Linux chooses by itself (kernel documentation, `ip_local_port_range`), as workers do.
@@ -119,8 +120,30 @@ struct Leg<'a> {
     /// The other end's addresses.
     addresses: Vec<Addresses>,
     ports: Ports,
+    /// Those of the ports that are used for sure.
+    usual: Ports,
     /// Whether it is IPv6 beside IPv4, which the environment may never speak.
     is_beside: bool,
+    /// Whether the other end is the internet, of which a part only is asked for.
+    is_internet: bool,
+}
+
+/// The ports of them that are used for sure: of answers to workers, those that Linux chooses.
+fn usual(ports: Ports) -> Ports {
+    if ports.first == ports.last { ports } else { USUAL }
+}
+
+/// Whether of all of a leg's addresses something is stopped that is used for sure. Along the ports what
+/// is stopped grows only where a part of it begins.
+fn is_shut(leg: &Leg<'_>, all: &[Stopped]) -> bool {
+    let mut begins = all.iter().filter_map(|(it, _)| it.ports.and(&leg.usual)).map(|it| it.first);
+    begins.any(|port| {
+        let at = all.iter().filter(|(it, _)| it.ports.and(&Ports::one(port)).is_some());
+        let left = at.fold(leg.addresses.clone(), |left, (it, _)| {
+            left.iter().flat_map(|own| own.without(&it.addresses)).collect()
+        });
+        left.is_empty()
+    })
 }
 
 /// What ACLs stop, for a person.
@@ -128,12 +151,12 @@ struct Leg<'a> {
 struct Holes {
     /// What is stopped and needed.
     needed: BTreeSet<String>,
+    /// What is stopped to or from a part of the internet, of which nobody knows here whether it is asked.
+    partly: BTreeSet<String>,
     /// What is stopped, and may not be needed.
     perhaps: BTreeSet<String>,
     /// When it is.
     only: BTreeSet<&'static str>,
-    /// Whether all packets of some leg are stopped.
-    is_all: bool,
     /// The ACLs that were looked at.
     acls: BTreeSet<String>,
     /// Why not all was looked at.
@@ -152,16 +175,18 @@ fn holes(case: &Case<'_>, legs: Vec<Leg<'_>>) -> Holes {
             }
         };
         holes.acls.insert(acl.id.clone());
-        let mut alike: BTreeMap<(Ports, Option<i32>), Vec<Addresses>> = BTreeMap::new();
+        let mut all = Vec::new();
         for addresses in &leg.addresses {
             let needed = Packets { addresses: *addresses, ports: leg.ports };
-            for (packets, number) in stopped(acl, leg.is_egress, needed) {
-                alike.entry((packets.ports, number)).or_default().push(packets.addresses);
-            }
+            all.extend(stopped(acl, leg.is_egress, needed));
+        }
+        let is_partly = leg.is_internet && !is_shut(&leg, &all);
+        let mut alike: BTreeMap<(Ports, Option<i32>), Vec<Addresses>> = BTreeMap::new();
+        for (packets, number) in all {
+            alike.entry((packets.ports, number)).or_default().push(packets.addresses);
         }
         for ((ports, number), stopped) in alike {
             let is_all = stopped == leg.addresses;
-            holes.is_all |= is_all && ports == leg.ports;
             let (way, end) = if leg.is_egress { ("out of", "to") } else { ("into", "from") };
             let by =
                 number.map_or("no rule allows it".to_owned(), |it| format!("rule {it} denies it"));
@@ -173,13 +198,17 @@ fn holes(case: &Case<'_>, legs: Vec<Leg<'_>>) -> Holes {
             };
             let only = if leg.is_beside {
                 Some("if the environment speaks IPv6")
-            } else if leg.ports.first != leg.ports.last && ports.and(&USUAL).is_none() {
+            } else if ports.and(&leg.usual).is_none() {
                 Some("for ports that Linux does not choose by itself, which takes 32768 to 60999")
             } else {
                 None
             };
             holes.only.extend(only);
-            let to = if only.is_some() { &mut holes.perhaps } else { &mut holes.needed };
+            let to = match only {
+                Some(_) => &mut holes.perhaps,
+                None if is_partly => &mut holes.partly,
+                None => &mut holes.needed,
+            };
             to.extend(stopped.iter().map(|addresses| {
                 format!("{} {way} {}: TCP {ports} {end} {addresses} ({by})", acl.id, leg.subnet)
             }));
@@ -189,13 +218,19 @@ fn holes(case: &Case<'_>, legs: Vec<Leg<'_>>) -> Holes {
 }
 
 fn told(holes: Holes) -> Answer {
-    let Holes { needed, perhaps, only, acls, unseen, .. } = holes;
+    let Holes { needed, partly, perhaps, only, acls, unseen } = holes;
     let remedy = "allow it with a rule of a lower number; ACLs keep no state, so that answers need rules of their own";
     if !needed.is_empty() {
         return fail(some_of(needed), remedy);
     }
     if let Some(why) = unseen {
         return Err(why);
+    }
+    if !partly.is_empty() {
+        return warn(
+            some_of(partly),
+            "see that no address of an AWS service in the Region is among them (ip-ranges.json), or allow them",
+        );
     }
     if !perhaps.is_empty() {
         return warn(format!("only {}: {}", listed(only), some_of(perhaps)), remedy);
@@ -222,7 +257,9 @@ fn legs<'a>(
                         is_egress,
                         addresses: vec![addresses],
                         ports,
+                        usual: usual(ports),
                         is_beside,
+                        is_internet: false,
                     })
                 };
                 // Both must have the family.
@@ -304,16 +341,23 @@ fn answers(case: &Case<'_>) -> Answer {
     between(case, servers, &ports, true)
 }
 
-/// Requests from a subnet to 443 of `addresses`, and their answers.
-fn outward(subnet: &NetworkSubnet, addresses: Vec<Addresses>) -> [Leg<'_>; 2] {
-    let leg = |is_egress, ports| Leg {
+/// Requests from a subnet to 443 of `addresses`, and their answers, to the ports that are `usual` there.
+fn outward(
+    subnet: &NetworkSubnet,
+    addresses: Vec<Addresses>,
+    usual: Ports,
+    is_internet: bool,
+) -> [Leg<'_>; 2] {
+    let leg = |is_egress, ports, usual| Leg {
         subnet: &subnet.subnet.id,
         is_egress,
         addresses: addresses.clone(),
         ports,
+        usual,
         is_beside: false,
+        is_internet,
     };
-    [leg(true, Ports::one(443)), leg(false, EPHEMERAL)]
+    [leg(true, Ports::one(443), Ports::one(443)), leg(false, EPHEMERAL, usual)]
 }
 
 fn s3(case: &Case<'_>) -> Answer {
@@ -327,7 +371,7 @@ fn s3(case: &Case<'_>) -> Answer {
             let blocks = &super::groups::list(case, list)?.blocks;
             let blocks = blocks.iter().map(super::Block::addresses);
             for block in blocks.filter(|it| it.family == subnet.family()) {
-                legs.extend(outward(subnet, vec![block]));
+                legs.extend(outward(subnet, vec![block], USUAL, false));
             }
         }
     }
@@ -344,11 +388,12 @@ fn out(case: &Case<'_>) -> Answer {
     let mut legs = Vec::new();
     for subnet in case.subnets()? {
         let internet = internet(subnet.family());
-        legs.extend(outward(subnet, internet.clone()));
+        legs.extend(outward(subnet, internet.clone(), USUAL, true));
         for nat in nats_of(case, subnet)? {
             let Some(place) = &nat.subnet else { continue };
             let place = case.subnet(place)?;
-            legs.extend(outward(place, internet.clone()));
+            // The NAT gateway is what asks there.
+            legs.extend(outward(place, internet.clone(), EPHEMERAL, true));
             // What comes from the environment's subnet, and what goes back to it.
             for addresses in subnet.addresses(subnet.family()) {
                 let leg = |is_egress, ports| Leg {
@@ -356,21 +401,15 @@ fn out(case: &Case<'_>) -> Answer {
                     is_egress,
                     addresses: vec![addresses],
                     ports,
+                    usual: usual(ports),
                     is_beside: false,
+                    is_internet: false,
                 };
                 legs.extend([leg(false, Ports::one(443)), leg(true, EPHEMERAL)]);
             }
         }
     }
-    let holes = holes(case, legs);
-    // Of the internet not all may be needed.
-    if holes.is_all || holes.needed.is_empty() {
-        return told(holes);
-    }
-    warn(
-        some_of(holes.needed),
-        "see that no address of an AWS service in the Region is among them (ip-ranges.json), or allow them",
-    )
+    told(holes(case, legs))
 }
 
 #[cfg(test)]

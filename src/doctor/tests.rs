@@ -501,6 +501,28 @@ const FAULTS: &[Fault] = faults![
         => "acls.internet" Warn;
     open, "the NAT gateway's ACL stops what goes back", |n, _| entries(n, 2).push(deny(90, true, (1024, 65535), "10.0.1.0/24"))
         => "acls.internet" Fail;
+    open, "an ACL stops all answers to the ports of Linux", |n, _| entries(n, 0).push(deny(90, false, (32768, 65535), "0.0.0.0/0"))
+        => "acls.internet" Fail, "acls.answers" Fail;
+    open, "an ACL stops all answers, by two rules", |n, _| {
+        entries(n, 0).push(entry(80, false, None, "10.0.0.0/16"));
+        entries(n, 0).push(deny(90, false, (1024, 50000), "0.0.0.0/1"));
+        entries(n, 0).push(deny(91, false, (40000, 65535), "128.0.0.0/1"));
+    } => "acls.internet" Fail;
+    open, "an ACL stops answers of two parts of the internet, to other ports each", |n, _| {
+        entries(n, 0).push(entry(80, false, None, "10.0.0.0/16"));
+        entries(n, 0).push(deny(90, false, (1024, 40000), "0.0.0.0/1"));
+        entries(n, 0).push(deny(91, false, (40001, 65535), "128.0.0.0/1"));
+    } => "acls.internet" Warn;
+    open, "an ACL stops answers to the other ports of Linux", |n, _| {
+        entries(n, 0).push(entry(80, false, None, "10.0.0.0/16"));
+        entries(n, 0).push(deny(90, false, (1024, 32767), "0.0.0.0/0"));
+    } => "acls.internet" Warn;
+    open, "the NAT gateway's ACL stops a part of the answers", |n, _| {
+        entries(n, 2).push(entry(80, false, None, "10.0.0.0/16"));
+        entries(n, 2).push(deny(90, false, (1024, 32767), "0.0.0.0/0"));
+    } => "acls.internet" Fail;
+    open, "the NAT gateway's ACL stops half of a subnet", |n, _| entries(n, 2).push(deny(90, false, (443, 443), "10.0.0.0/25"))
+        => "acls.internet" Fail;
     closed, "an ACL knows no IPv6, and the subnets have it", |n, _| {
         for (at, text) in [(0, "2001:db8:0:1::/64"), (1, "2001:db8:0:2::/64")] {
             n.subnets.get_mut()[at].blocks.push(block(text));
