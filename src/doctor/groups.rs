@@ -254,20 +254,39 @@ fn outbound(case: &Case<'_>) -> Answer {
         let groups = endpoint.endpoint.groups.iter().map(|id| (owner_of(id), id)).collect();
         look(endpoint.endpoint.id.as_str(), port, End { groups, addresses });
     }
+    let mut addresses = match case.subnets()?.first() {
+        Some(subnet) => internet(subnet.family()),
+        None => Vec::new(),
+    };
     for blocks in super::s3::gateway_blocks(case)? {
+        // What a gateway endpoint takes does not take the way out.
+        for block in &blocks {
+            addresses = addresses.iter().flat_map(|it| it.without(block)).collect();
+        }
         look("S3", 443, End { groups: Vec::new(), addresses: blocks });
     }
-    let is_out = match case.way_out() {
-        Ok(WayOut::Open(_)) => {
-            let mut family = case.subnets()?.into_iter().map(|it| it.family());
-            let addresses = family.next().map(internet).unwrap_or_default();
-            let end = End { groups: Vec::new(), addresses };
-            let rest = stopped(case, &case.of.groups, |it| &it.outbound, 443, &end);
-            rest.map(|rest| rest.is_empty())
-        }
-        Ok(_) => Ok(true),
+    let is_asked = match case.way_out() {
+        Ok(WayOut::Open(_)) => super::services::need_a_way_out(case),
+        Ok(_) => Ok(false),
         Err(why) => Err(why),
     };
+    let mut is_out = true;
+    match is_asked {
+        Ok(false) => {}
+        Ok(true) => {
+            let end = End { groups: Vec::new(), addresses };
+            match stopped(case, &case.of.groups, |it| &it.outbound, 443, &end) {
+                Ok(rest) if rest == end.addresses => {
+                    wrong.insert(
+                        "TCP 443 to the internet, by which services are reached".to_owned(),
+                    );
+                }
+                Ok(rest) => is_out = rest.is_empty(),
+                Err(why) => unseen = Some(why),
+            }
+        }
+        Err(why) => unseen = Some(why),
+    }
     let groups = listed(&case.of.groups);
     if !wrong.is_empty() {
         return fail(
@@ -278,7 +297,7 @@ fn outbound(case: &Case<'_>) -> Answer {
     if let Some(why) = unseen {
         return Err(why);
     }
-    if !is_out? {
+    if !is_out {
         return warn(
             format!(
                 "{groups} do not let out TCP 443 to all of the internet, by which services are reached"

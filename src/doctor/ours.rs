@@ -7,8 +7,8 @@ use chrono::TimeDelta;
 
 use super::services::{facts, worst};
 use super::{
-    Answer, Case, Entry, Family, NetworkEndpoint, State, Unseen, Verdict, fail, found, groups,
-    listed, pass, some_of, unknown, warn,
+    Answer, Case, Entry, Family, NetworkEndpoint, NetworkSubnet, State, Unseen, Verdict, fail,
+    found, groups, listed, pass, some_of, unknown, warn,
 };
 use crate::environment::{Role, ServiceName};
 use crate::event::{EnvironmentSpec, Origin, Status};
@@ -46,7 +46,7 @@ pub(super) const CHECKS: [Entry; 11] = [
     },
     Entry {
         id: "ours.subnets",
-        title: "The environment's endpoints are in its zones",
+        title: "The environment's endpoints are in its subnets",
         source: MANAGEMENT,
         look: subnets,
     },
@@ -118,6 +118,11 @@ pub(super) fn leads_to(case: &Case<'_>, endpoint: &NetworkEndpoint, role: Role) 
 fn told<'a>(case: &Case<'a>) -> Option<&'a EnvironmentSpec> {
     let told = case.of.told.as_ref()?;
     (!matches!(told.status, Status::Deleting | Status::Deleted)).then_some(told)
+}
+
+/// Whether the environment is still to be made, now or, if that failed, anew.
+fn is_to_be(told: &EnvironmentSpec) -> bool {
+    matches!(told.status, Status::Pending | Status::Creating | Status::CreateFailed)
 }
 
 /// Whether MWAA makes the environment's endpoints itself.
@@ -234,36 +239,35 @@ fn duplicate(case: &Case<'_>) -> Answer {
     )
 }
 
+/// In each of the environment's zones an endpoint must be in a subnet of the environment's: another one
+/// there takes its place, since an endpoint has one subnet in a zone at most.
 fn subnets(case: &Case<'_>) -> Answer {
     let own = own(case)?;
     if own.is_empty() {
         return Ok(None);
     }
-    let mut zones = BTreeSet::new();
-    for subnet in case.subnets()? {
-        zones.insert(&subnet.zone_id);
-    }
+    let subnets = case.subnets()?;
     let mut wrong = BTreeSet::new();
     for (role, endpoint) in own {
-        let mut served = BTreeSet::new();
-        for id in &endpoint.endpoint.subnets {
-            served.insert(&case.subnet(id)?.zone_id);
-        }
-        let lacking: Vec<_> = zones.difference(&served).collect();
+        let it = &endpoint.endpoint;
+        let is_in = |place: &&&NetworkSubnet| it.subnets.contains(&place.subnet.id);
+        let served: BTreeSet<&str> =
+            subnets.iter().filter(is_in).map(|place| place.zone_id.as_str()).gather();
+        let lacking = subnets.iter().filter(|place| !served.contains(place.zone_id.as_str()));
+        let lacking = listed(lacking.map(|place| &place.subnet.id));
         if !lacking.is_empty() {
-            wrong.insert(format!(
-                "{} ({role}) is not in {}",
-                endpoint.endpoint.id,
-                listed(lacking)
-            ));
+            wrong.insert(format!("{} ({role}) is not in {lacking}", it.id));
         }
     }
     if wrong.is_empty() {
-        return pass(format!("they are in {}", listed(zones)));
+        return pass(format!("they are in {}", listed(subnets.iter().map(|it| &it.subnet.id))));
     }
-    fail(
+    // MWAA has taken them, and each zone reaches the other.
+    let is_in_use = case.of.told.as_ref().is_some_and(|told| !is_to_be(told));
+    found(
+        if is_in_use { Verdict::Warn } else { Verdict::Fail },
         listed(wrong),
-        "put them in the environment's subnets (aws ec2 modify-vpc-endpoint --add-subnet-ids)",
+        "put them in the environment's subnets (aws ec2 modify-vpc-endpoint --add-subnet-ids, with --remove-subnet-ids for others in the same zones)",
     )
 }
 

@@ -620,6 +620,17 @@ const FAULTS: &[Fault] = faults![
         n.groups.get_mut()[0].outbound = vec![permission(None, cidr("10.0.0.0/8")), permission(None, cidr("52.0.0.0/8"))];
     } => "groups.outbound" Warn;
 
+    open, "a group that lets out to the VPC only", |n, _| {
+        n.groups.get_mut()[0].outbound = vec![permission(None, cidr("10.0.0.0/16"))];
+    } => "groups.outbound" Fail;
+    closed, "a group that lets out to S3's gateway endpoint, and a service needs NAT", |n, _| {
+        (0..2).for_each(|it| routes(n, it).push(route("0.0.0.0/0", "nat-1")));
+        (0..2).for_each(|it| entries(n, it).push(entry(140, true, Some((443, 443)), "0.0.0.0/0")));
+        (0..2).for_each(|it| entries(n, it).push(entry(140, false, Some((1024, 65535)), "0.0.0.0/0")));
+        n.acls.get_mut().push(open().0.acls.get_mut().pop().unwrap());
+        without_endpoint(n, "kms");
+    } => "groups.outbound" Fail;
+
     closed, "an SQS endpoint in a hub", |n, _| {
         without_endpoint(n, "sqs");
         let mut hub = endpoint("hub", "com.amazonaws.us-east-1.sqs", &[]);
@@ -650,6 +661,17 @@ const FAULTS: &[Fault] = faults![
         => "ours.duplicate" Warn;
     closed, "the web server endpoint in one zone", |n, _| drop(found_endpoint(n, "webserver").endpoint.subnets.pop_last())
         => "ours.subnets" Fail;
+    closed, "the database endpoint in other subnets of the same zones", |n, _| {
+        n.subnets.get_mut().push(subnet("c", 1, "10.0.2.0/24"));
+        n.acls.get_mut().push(tight("acl-c", "c"));
+        let subnets = &mut found_endpoint(n, "database").endpoint.subnets;
+        subnets.remove(&subnet_id("a"));
+        subnets.insert(subnet_id("c"));
+    } => "ours.subnets" Fail;
+    closed, "the web server endpoint in one zone, and the environment is in use", |n, s| {
+        s.told.as_mut().unwrap().status = crate::event::Status::Available;
+        drop(found_endpoint(n, "webserver").endpoint.subnets.pop_last());
+    } => "ours.subnets" Warn;
     closed, "the endpoints' group lets in no 5432", |n, _| drop(n.groups.get_mut()[1].inbound.pop()) => "ours.groups" Fail;
     closed, "the endpoints' group is not seen", |n, _| drop(n.groups.get_mut().remove(1)) => "ours.groups" Unknown;
     closed, "an endpoint of IPv6", |n, _| found_endpoint(n, "database").address_type = Some("ipv6".into())
@@ -746,13 +768,19 @@ fn a_healthy_network_passes() {
 
 /// What works in another way than in the healthy networks.
 #[rustfmt::skip]
-const RIGHT_TOO: [(&str, Change); 10] = [
+const RIGHT_TOO: [(&str, Change); 11] = [
     ("MWAA makes the endpoints", mwaas),
     ("it is being deleted, and its endpoints are gone", |n, s| {
         s.told.as_mut().unwrap().status = crate::event::Status::Deleting;
         without_endpoint(n, "database");
         without_endpoint(n, "webserver");
         found_endpoint(n, "sqs").endpoint.policy = Some(queue_policy(&["arn:aws:sqs:us-east-1:555555555555:other"], &[]));
+    }),
+    ("NAT that nothing needs, and that no group lets out to", |n, _| {
+        (0..2).for_each(|it| routes(n, it).push(route("0.0.0.0/0", "nat-1")));
+        (0..2).for_each(|it| entries(n, it).push(entry(140, true, Some((443, 443)), "0.0.0.0/0")));
+        (0..2).for_each(|it| entries(n, it).push(entry(140, false, Some((1024, 65535)), "0.0.0.0/0")));
+        n.acls.get_mut().push(open().0.acls.get_mut().pop().unwrap());
     }),
     ("the logs of its account", |n, _| {
         policy(n, "logs", json!([allow("logs:*", "arn:aws:logs:us-east-1:210987654321:*")]));
@@ -821,7 +849,7 @@ fn the_evidence_names_routes_and_whole_blocks() {
     let broken: Change = |n, _| n.nat_gateways.get_mut()[0].state = "failed".into();
     let broken = evidence(open, broken, "routes.way-out");
     assert!(broken.ends_with("0.0.0.0/0 to NAT gateway nat-1, which is failed"), "{broken}");
-    let later = evidence(closed, RIGHT_TOO[7].1, "services.policy");
+    let later = evidence(closed, RIGHT_TOO[8].1, "services.policy");
     assert!(later.ends_with("the function adds it to the policy of vpce-sqs"), "{later}");
 }
 
