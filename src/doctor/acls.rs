@@ -277,35 +277,40 @@ fn legs<'a>(
 }
 
 /// Where what the environment asks is: the subnets of endpoints that it uses, as far as they were seen,
-/// and its own, in which endpoints that are still to be made will be.
+/// and its own, as long as an endpoint is still to be made there.
 struct Servers<'a> {
     subnets: Vec<&'a NetworkSubnet>,
     unseen: Option<Unseen>,
 }
 
 impl<'a> Servers<'a> {
-    fn of(case: &Case<'a>, uses: impl Fn(&super::NetworkEndpoint) -> bool) -> Result<Self, Unseen> {
-        let mut servers = Self { subnets: case.subnets()?, unseen: None };
+    fn of(case: &Case<'a>, role: Role, uses: impl Fn(&super::NetworkEndpoint) -> bool) -> Self {
+        let mut servers = Self { subnets: Vec::new(), unseen: None };
         let mut ids: BTreeSet<&SubnetId> = BTreeSet::new();
+        let to_come = super::ours::to_come(case);
+        if to_come.as_ref().map_or(true, |all| all.contains(&role)) {
+            ids.extend(&case.of.subnets);
+        }
+        servers.unseen = to_come.err();
         match case.endpoints() {
             Ok(all) => all.filter(|it| uses(it)).for_each(|it| ids.extend(&it.endpoint.subnets)),
             Err(why) => servers.unseen = Some(why),
         }
-        for id in ids.into_iter().filter(|id| !case.of.subnets.contains(id)) {
+        for id in ids {
             match case.subnet(id) {
                 Ok(subnet) => servers.subnets.push(subnet),
                 Err(why) => servers.unseen = Some(why),
             }
         }
-        Ok(servers)
+        servers
     }
 
-    fn of_database(case: &Case<'a>) -> Result<Self, Unseen> {
-        Self::of(case, |it| super::ours::leads_to(case, it, Role::Database))
+    fn of_database(case: &Case<'a>) -> Self {
+        Self::of(case, Role::Database, |it| super::ours::leads_to(case, it, Role::Database))
     }
 
-    fn of_https(case: &Case<'a>) -> Result<Self, Unseen> {
-        Self::of(case, |it| {
+    fn of_https(case: &Case<'a>) -> Self {
+        Self::of(case, Role::Webserver, |it| {
             super::ours::leads_to(case, it, Role::Webserver)
                 || it.private_dns && super::services::is_needed(case, &it.endpoint.service)
         })
@@ -315,6 +320,9 @@ impl<'a> Servers<'a> {
 /// What ACLs stop between the environment's subnets and `servers`.
 fn between(case: &Case<'_>, servers: Servers<'_>, ports: &[Ports], is_answer: bool) -> Answer {
     let clients = case.subnets()?;
+    if servers.subnets.is_empty() && servers.unseen.is_none() {
+        return Ok(None);
+    }
     let all = ports.iter().flat_map(|ports| legs(&clients, &servers.subnets, *ports, is_answer));
     let mut holes = holes(case, all.collect());
     holes.unseen = holes.unseen.or(servers.unseen);
@@ -323,17 +331,17 @@ fn between(case: &Case<'_>, servers: Servers<'_>, ports: &[Ports], is_answer: bo
 
 fn database(case: &Case<'_>) -> Answer {
     let ports = [Ports::one(port(Role::Database))];
-    between(case, Servers::of_database(case)?, &ports, false)
+    between(case, Servers::of_database(case), &ports, false)
 }
 
 fn https(case: &Case<'_>) -> Answer {
     let ports = [Ports::one(port(Role::Webserver))];
-    between(case, Servers::of_https(case)?, &ports, false)
+    between(case, Servers::of_https(case), &ports, false)
 }
 
 fn answers(case: &Case<'_>) -> Answer {
-    let mut servers = Servers::of_database(case)?;
-    let others = Servers::of_https(case)?;
+    let mut servers = Servers::of_database(case);
+    let others = Servers::of_https(case);
     servers.subnets.extend(others.subnets);
     servers.unseen = servers.unseen.or(others.unseen);
     // Where requests to the database are stopped, acls.database says so.

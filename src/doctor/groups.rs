@@ -232,8 +232,8 @@ fn outbound(case: &Case<'_>) -> Answer {
         Err(why) => unseen = Some(why),
     };
     // To the endpoints that are there, and to its own subnets, in which those to come will be.
-    for port in ports() {
-        look("the environment's subnets", port, environment(case)?);
+    for role in super::ours::to_come(case)? {
+        look("the environment's subnets", port(role), environment(case)?);
     }
     for endpoint in case.endpoints()? {
         let port = if super::ours::leads_to(case, endpoint, Role::Database) {

@@ -108,6 +108,9 @@ pub(crate) const MORE_ENDPOINTS: &str =
 pub(crate) const SHORTER_POLICY: &str =
     "allow the queues with one pattern, such as arn:<partition>:sqs:<region>:*:airflow-celery-*";
 
+/// What helps where the function came too late.
+const MAKE_ANEW: &str = "see that the function runs in the account that owns the VPC, then delete the environment and make it anew";
+
 /// Whether an endpoint leads to the environment's service of this role.
 pub(super) fn leads_to(case: &Case<'_>, endpoint: &NetworkEndpoint, role: Role) -> bool {
     let services = case.of.told.as_ref().map(EnvironmentSpec::services).unwrap_or_default();
@@ -120,8 +123,36 @@ fn told<'a>(case: &Case<'a>) -> Option<&'a EnvironmentSpec> {
     (!matches!(told.status, Status::Deleting | Status::Deleted)).then_some(told)
 }
 
+/// Whether it is going, so that nothing is made for it any more.
+pub(super) fn is_going(case: &Case<'_>) -> bool {
+    case.of.told.is_some() && told(case).is_none()
+}
+
+/// Whose endpoints are still to be made. What MWAA does not name yet is to be made all the same.
+pub(super) fn to_come(case: &Case<'_>) -> Result<Vec<Role>, Unseen> {
+    let mut roles = vec![Role::Database, Role::Webserver];
+    let Some(told) = &case.of.told else { return Ok(roles) };
+    if is_mwaas(told) || is_going(case) {
+        return Ok(Vec::new());
+    }
+    if told.is_public_only() {
+        roles.pop();
+    }
+    let own = own(case)?;
+    roles.retain(|role| !own.iter().any(|(it, _)| it == role));
+    let unnamed = roles.iter().find(|role| service(told, **role).is_none());
+    match unnamed.filter(|_| !is_to_be(told)) {
+        Some(role) => Err(names_none(*role)),
+        None => Ok(roles),
+    }
+}
+
+fn names_none(role: Role) -> Unseen {
+    Unseen(format!("MWAA names no service of the {role}"))
+}
+
 /// Whether the environment is still to be made, now or, if that failed, anew.
-fn is_to_be(told: &EnvironmentSpec) -> bool {
+pub(super) fn is_to_be(told: &EnvironmentSpec) -> bool {
     matches!(told.status, Status::Pending | Status::Creating | Status::CreateFailed)
 }
 
@@ -195,7 +226,7 @@ fn webserver(case: &Case<'_>) -> Answer {
 fn available(case: &Case<'_>, role: Role) -> Answer {
     let Some(told) = told(case).filter(|it| !is_mwaas(it)) else { return Ok(None) };
     let Some(service) = service(told, role) else {
-        return Err(Unseen(format!("MWAA names no service of the {role}")));
+        return Err(names_none(role));
     };
     let all = case.seen.endpoints.get()?.iter().map(|it| &it.endpoint);
     let all: Vec<_> =
@@ -211,10 +242,17 @@ fn available(case: &Case<'_>, role: Role) -> Answer {
         );
     }
     let why = if all.is_empty() { format!("no endpoint leads to {service}") } else { states };
-    fail(
-        why,
-        "let the function make it: deploy it in the account that owns the VPC, and replay the environment; or make it by hand, without private DNS",
-    )
+    match told.status {
+        Status::Creating if all.is_empty() => unknown(
+            format!("{why}; MWAA waits for it once the environment is PENDING"),
+            "look again then",
+        ),
+        Status::CreateFailed => fail(why, MAKE_ANEW),
+        _ => fail(
+            why,
+            "let the function make it: deploy it in the account that owns the VPC, and replay the environment; or make it by hand, without private DNS",
+        ),
+    }
 }
 
 fn duplicate(case: &Case<'_>) -> Answer {
@@ -222,6 +260,9 @@ fn duplicate(case: &Case<'_>) -> Answer {
         return Ok(None);
     }
     let own = own(case)?;
+    if own.is_empty() {
+        return Ok(None);
+    }
     let mut several = BTreeSet::new();
     for role in [Role::Database, Role::Webserver] {
         let ids: Vec<_> =
@@ -383,6 +424,7 @@ fn queue(case: &Case<'_>) -> Answer {
     if !closed.is_empty() {
         let verdict = if refusing.is_empty() { Verdict::Unknown } else { Verdict::Fail };
         let remedy = match is_mwaas(told) {
+            false if told.status == Status::CreateFailed => MAKE_ANEW,
             true => {
                 "list the queue in the policy by hand: the function does not serve an environment whose endpoints MWAA makes. Without it no worker gets a task"
             }
@@ -496,16 +538,14 @@ fn quota(case: &Case<'_>) -> Answer {
         matches!(it.kind, Kind::Interface | Kind::LoadBalancer) && !it.state.is_going()
     };
     let count = all.filter(counts).count();
-    let missing = match &case.of.told {
-        None => 2,
-        Some(told) if is_mwaas(told) => 0,
-        Some(told) => {
-            let own = own(case)?;
-            let is_there = |role| own.iter().any(|(it, _)| *it == role);
-            told.services().iter().filter(|(role, _)| !is_there(*role)).count()
-        }
-    };
+    let missing = to_come(case)?.len();
     let (quota, vpc) = (case.of.quota, &case.seen.vpc);
+    if count > quota {
+        return unknown(
+            format!("{vpc} has {count} endpoints, so that its quota is higher than {quota}"),
+            "see \"Interface VPC endpoints per VPC\" in Service Quotas, and name it (--endpoint-quota)",
+        );
+    }
     let evidence = format!("{vpc} has {count} of {quota} endpoints, and {missing} are to be made");
     let remedy = MORE_ENDPOINTS;
     if count + missing > quota {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::ours::{is_going, is_to_be, to_come};
 use super::{Answer, Case, Entry, Unseen, fail, listed, pass, unknown, warn};
 use crate::environment::AccountId;
 use crate::gather::Gather;
@@ -158,13 +159,17 @@ fn shared(case: &Case<'_>) -> Answer {
 }
 
 fn addresses(case: &Case<'_>) -> Answer {
+    if is_going(case) {
+        return Ok(None);
+    }
     // IPv6 never runs out.
     let mut subnets = case.subnets()?;
     subnets.retain(|it| !it.subnet.ipv6_only);
     if subnets.is_empty() {
         return pass("they have IPv6 only");
     }
-    let still = missing_endpoints(case)?;
+    // Each endpoint takes an address in each subnet.
+    let still = u32::try_from(to_come(case)?.len()).unwrap_or(u32::MAX);
     let free = listed(subnets.iter().map(|it| format!("{} has {} free", it.subnet.id, it.free)));
     let remedy = "free some, or give the environment larger subnets: it is made anew for that";
     if subnets.iter().any(|it| it.free < still) {
@@ -172,6 +177,16 @@ fn addresses(case: &Case<'_>) -> Answer {
     }
     let left: u32 = subnets.iter().map(|it| it.free - still).sum();
     let tasks = case.of.tasks;
+    // As long as its endpoints are to be made, nothing of it runs.
+    let is_to_be = case.of.told.as_ref().is_none_or(is_to_be);
+    if left == 0 && still > 0 && is_to_be {
+        return fail(
+            format!(
+                "{free}; the endpoints take {still} in each, and none is left for workers and schedulers"
+            ),
+            remedy,
+        );
+    }
     if left < tasks {
         return warn(
             format!(
@@ -183,14 +198,4 @@ fn addresses(case: &Case<'_>) -> Answer {
     pass(format!(
         "{free}; up to {tasks} more workers and schedulers, and {still} endpoints in each"
     ))
-}
-
-/// How many endpoints must still be made for the environment: each takes an address in each subnet.
-fn missing_endpoints(case: &Case<'_>) -> Result<u32, Unseen> {
-    let Some(told) = &case.of.told else { return Ok(2) };
-    let services = told.services();
-    let all: Vec<_> = case.endpoints()?.collect();
-    let is_missing = |service: &str| !all.iter().any(|it| it.endpoint.service == service);
-    let missing = services.iter().filter(|(_, service)| is_missing(service.as_str())).count();
-    Ok(u32::try_from(missing).unwrap_or(u32::MAX))
 }

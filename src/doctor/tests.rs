@@ -296,6 +296,19 @@ fn mwaas(seen: &mut Network, of: &mut Subject) {
     without_endpoint(seen, "webserver");
 }
 
+/// MWAA has begun to make it, and names neither its services nor its queue.
+fn creating(seen: &mut Network, of: &mut Subject) {
+    let mut answer = answer();
+    answer["Status"] = json!("CREATING");
+    for name in ["CeleryExecutorQueue", "DatabaseVpcEndpointService", "WebserverVpcEndpointService"]
+    {
+        answer.as_object_mut().unwrap().remove(name);
+    }
+    *of = Subject::of_mwaa(answer, of.now).unwrap();
+    without_endpoint(seen, "database");
+    without_endpoint(seen, "webserver");
+}
+
 fn at(time: &str) -> DateTime<chrono::Utc> {
     DateTime::parse_from_rfc3339(time).unwrap().to_utc()
 }
@@ -422,6 +435,11 @@ const FAULTS: &[Fault] = faults![
     closed, "a subnet that is shared with a unit",
         |n, _| drop(n.shares.get_mut().insert(subnet_id("b"), BTreeSet::from(["ou-1".into()]))) => "subnets.shared" Unknown;
     open, "no address for the endpoints", |n, _| n.subnets.get_mut()[0].free = 1 => "subnets.addresses" Fail;
+    open, "no address for workers", |n, _| n.subnets.get_mut().iter_mut().for_each(|it| it.free = 2) => "subnets.addresses" Fail;
+    closed, "no address for the endpoints, and MWAA names no service yet", |n, s| {
+        creating(n, s);
+        n.subnets.get_mut()[1].free = 1;
+    } => "subnets.addresses" Fail, "ours.database" Unknown, "ours.webserver" Unknown, "ours.queue" Unknown, "ours.queue-denied" Unknown;
     open, "few addresses", |n, _| n.subnets.get_mut().iter_mut().for_each(|it| it.free = 4) => "subnets.addresses" Warn;
 
     closed, "a public subnet", |n, _| routes(n, 0).push(route("0.0.0.0/0", "igw-1")) => "routes.private" Fail;
@@ -651,6 +669,11 @@ const FAULTS: &[Fault] = faults![
     closed, "the database endpoint is rejected", |n, _| found_endpoint(n, "database").endpoint.state = State::parse("rejected")
         => "ours.database" Fail;
     closed, "the database endpoint is missing", |n, _| without_endpoint(n, "database") => "ours.database" Fail;
+    closed, "MWAA names the services before it waits", |n, s| {
+        s.told.as_mut().unwrap().status = crate::event::Status::Creating;
+        without_endpoint(n, "database");
+        without_endpoint(n, "webserver");
+    } => "ours.database" Unknown, "ours.webserver" Unknown;
     closed, "the database endpoint is not accepted", |n, _| {
         found_endpoint(n, "database").endpoint.state = State::parse("pendingAcceptance");
     } => "ours.database" Warn;
@@ -722,6 +745,11 @@ const FAULTS: &[Fault] = faults![
     } => "ours.policy-length" Fail, "ours.queue" Fail;
     closed, "a policy that is none", |n, _| found_endpoint(n, "sqs").endpoint.policy = Some("{oops".into())
         => "ours.policy-length" Unknown, "ours.queue" Unknown;
+    closed, "more endpoints than the quota that is reckoned with", |_, s| s.quota = 9 => "ours.quota" Unknown;
+    closed, "few endpoints left, and MWAA names no service yet", |n, s| {
+        creating(n, s);
+        s.quota = 10;
+    } => "ours.quota" Fail, "ours.database" Unknown, "ours.webserver" Unknown, "ours.queue" Unknown, "ours.queue-denied" Unknown;
     closed, "few endpoints left", |_, s| s.quota = 12 => "ours.quota" Warn;
     open, "no endpoints left", |_, s| s.quota = 1 => "ours.quota" Fail;
 ];
@@ -768,7 +796,7 @@ fn a_healthy_network_passes() {
 
 /// What works in another way than in the healthy networks.
 #[rustfmt::skip]
-const RIGHT_TOO: [(&str, Change); 11] = [
+const RIGHT_TOO: [(&str, Change); 14] = [
     ("MWAA makes the endpoints", mwaas),
     ("it is being deleted, and its endpoints are gone", |n, s| {
         s.told.as_mut().unwrap().status = crate::event::Status::Deleting;
@@ -781,6 +809,32 @@ const RIGHT_TOO: [(&str, Change); 11] = [
         (0..2).for_each(|it| entries(n, it).push(entry(140, true, Some((443, 443)), "0.0.0.0/0")));
         (0..2).for_each(|it| entries(n, it).push(entry(140, false, Some((1024, 65535)), "0.0.0.0/0")));
         n.acls.get_mut().push(open().0.acls.get_mut().pop().unwrap());
+    }),
+    ("it is being deleted, in full subnets and a full VPC", |n, s| {
+        s.told.as_mut().unwrap().status = crate::event::Status::Deleting;
+        n.subnets.get_mut().iter_mut().for_each(|it| it.free = 0);
+        without_endpoint(n, "database");
+        without_endpoint(n, "webserver");
+        s.quota = 12;
+    }),
+    ("its group lets out to the groups of endpoints, and to S3", |n, _| {
+        let to = |name: &str| Peer::Group(Some(account(OWNER)), group_id(name));
+        let s3 = n.groups.get_mut()[0].outbound.pop().unwrap();
+        n.groups.get_mut()[0].outbound =
+            vec![permission(Some(443), to("services")), permission(Some(443), to("ours")), permission(Some(5432), to("ours")), s3];
+    }),
+    ("no endpoint is on 443, and no ACL lets it through to the subnets", |n, s| {
+        *n = open().0;
+        let mut database = endpoint("database", DATABASE, &["ours"]);
+        database.private_dns = false;
+        n.endpoints.get_mut().push(database);
+        n.groups = closed().0.groups;
+        let mut groups = open().0.groups;
+        n.groups.get_mut()[0].outbound = groups.get_mut()[0].outbound.clone();
+        s.told.as_mut().unwrap().mode = Some(crate::event::Mode::PublicOnly);
+        for (at, other) in [(0, "10.0.1.0/24"), (1, "10.0.0.0/24")] {
+            entries(n, at).push(deny(90, false, (443, 443), other));
+        }
     }),
     ("the logs of its account", |n, _| {
         policy(n, "logs", json!([allow("logs:*", "arn:aws:logs:us-east-1:210987654321:*")]));
@@ -849,7 +903,7 @@ fn the_evidence_names_routes_and_whole_blocks() {
     let broken: Change = |n, _| n.nat_gateways.get_mut()[0].state = "failed".into();
     let broken = evidence(open, broken, "routes.way-out");
     assert!(broken.ends_with("0.0.0.0/0 to NAT gateway nat-1, which is failed"), "{broken}");
-    let later = evidence(closed, RIGHT_TOO[8].1, "services.policy");
+    let later = evidence(closed, RIGHT_TOO[11].1, "services.policy");
     assert!(later.ends_with("the function adds it to the policy of vpce-sqs"), "{later}");
 }
 
