@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::routes::{WayOut, internet};
 use super::{
     Addresses, Answer, Case, Entry, NetworkEndpoint, Peer, Permission, Ports, PrefixList,
-    SecurityGroup, Unseen, fail, listed, pass, some_of, warn,
+    SecurityGroup, Unseen, fail, listed, pass, some_of, unknown, warn,
 };
 use crate::environment::{AccountId, GroupId, PrefixListId, Role};
 use crate::vpc::port;
@@ -161,28 +161,41 @@ fn count(case: &Case<'_>) -> Answer {
 }
 
 fn usable(case: &Case<'_>) -> Answer {
-    let (mut wrong, mut unseen) = (Vec::new(), None);
+    let (mut wrong, mut elsewhere, mut unseen) = (Vec::new(), Vec::new(), None);
+    let (account, vpc) = (&case.of.account, &case.seen.vpc);
     for id in &case.of.groups {
         match group(case, id) {
-            Ok(it) if it.vpc != case.seen.vpc => wrong.push(format!("{id} is of {}", it.vpc)),
-            Ok(it) if it.owner != case.of.account => {
-                wrong.push(format!("{id} is of account {}", it.owner));
+            Ok(it) if it.owner != *account => {
+                wrong.push(format!("{id} is of account {}", it.owner))
             }
+            Ok(it) if it.vpc != *vpc => elsewhere.push(format!("{id} is of {}", it.vpc)),
             Ok(_) => {}
             Err(why) => unseen = Some(why),
         }
     }
     if !wrong.is_empty() {
-        return fail(
-            wrong.join("; "),
-            format!("name groups of {} in account {}", case.seen.vpc, case.of.account),
+        return fail(wrong.join("; "), format!("name groups of {vpc} in account {account}"));
+    }
+    if let Some(why) = unseen {
+        return Err(why);
+    }
+    // An account may associate its own groups with other VPCs, shared ones, too (VPC user guide,
+    // "Associate security groups with multiple VPCs").
+    if !elsewhere.is_empty() {
+        return unknown(
+            format!(
+                "{}; whether it is associated with {vpc} is not looked at",
+                elsewhere.join("; ")
+            ),
+            format!(
+                "see that it is (aws ec2 describe-security-group-vpc-associations), or name groups of {vpc}"
+            ),
         );
     }
-    match unseen {
-        Some(why) => Err(why),
-        None if case.of.groups.is_empty() => Err(none_named()),
-        None => pass(format!("{} of {}", listed(&case.of.groups), case.seen.vpc)),
+    if case.of.groups.is_empty() {
+        return Err(none_named());
     }
+    pass(format!("{} of {vpc}", listed(&case.of.groups)))
 }
 
 /// The ports at which an environment's parts and endpoints are asked.

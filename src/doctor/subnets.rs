@@ -87,6 +87,13 @@ fn zones(case: &Case<'_>) -> Answer {
         return Err(Unseen("EC2 tells no zone id".to_owned()));
     }
     let places = listed(subnets.iter().map(|it| format!("{} in {}", it.subnet.id, it.zone_id)));
+    // Those of Local Zones and Wavelength Zones have a place in them: `use1-bos1-az1`.
+    if zones.iter().any(|zone| zone.matches('-').count() > 1) {
+        return fail(
+            places,
+            "name subnets in two Availability Zones: neither Local Zones nor Wavelength Zones are any",
+        );
+    }
     if zones.len() < subnets.len() {
         return fail(
             places,
