@@ -280,41 +280,52 @@ impl Ec2 {
     }
 
     /// The prefix lists of AWS services that have gateway endpoints.
-    async fn services_lists(&self) -> Result<BTreeMap<PrefixListId, PrefixList>, Failure> {
+    async fn services_lists(&self) -> Result<BTreeMap<PrefixListId, Seen<PrefixList>>, Failure> {
         let query = Query::new("DescribePrefixLists");
         let all = self.query_all(query, 1000, "prefixListSet", LOOKING).await?;
         let read = |list: &Element| {
             let id = PrefixListId::parse(list.text("prefixListId")?).ok()?;
             let name = list.text("prefixListName").unwrap_or_default().to_owned();
             let blocks = blocks(list.all("cidrSet").iter().map(|it| Some(it.own_text())))?;
-            Some((id, PrefixList { name, blocks }))
+            Some((id, Seen::known(PrefixList { name, blocks })))
         };
         let all = read_all("prefix list", &all, id_of("prefixListId"), read)?;
         Ok(all.into_iter().gather())
     }
 
-    /// Adds the prefix lists that rules of security groups name. One that may not be seen is left
-    /// out, so that whoever needs it does not see it.
+    /// Adds the prefix lists that routes and rules of security groups name.
     async fn add_own_lists(&self, seen: &mut Network) {
-        let Ok(groups) = seen.groups.get() else { return };
         let Ok(known) = seen.prefix_lists.get() else { return };
-        let rules = groups.iter().flat_map(|it| it.inbound.iter().chain(&it.outbound));
-        let named: BTreeSet<PrefixListId> = rules
-            .filter_map(|rule| match &rule.peer {
-                Peer::List(id) if !known.contains_key(id) => Some(id.clone()),
-                _ => None,
-            })
-            .gather();
+        let mut named = BTreeSet::new();
+        for route in seen.route_tables.get().into_iter().flatten().flat_map(|it| &it.routes) {
+            if let Destination::List(id) = &route.to {
+                named.insert(id.clone());
+            }
+        }
+        for group in seen.groups.get().into_iter().flatten() {
+            for rule in group.inbound.iter().chain(&group.outbound) {
+                if let Peer::List(id) = &rule.peer {
+                    named.insert(id.clone());
+                }
+            }
+        }
+        named.retain(|id| !known.contains_key(id));
         let all = futures_util::future::join_all(named.into_iter().map(async |id| {
-            let query = Query::new("GetManagedPrefixListEntries").with("PrefixListId", id.as_str());
-            let entries = self.query_all(query, 100, "entrySet", LOOKING).await.ok()?;
-            let blocks = blocks(entries.iter().map(|it| it.text("cidr")))?;
-            Some((id, PrefixList { name: String::new(), blocks }))
+            let list = self::seen(self.own_list(&id).await);
+            (id, list)
         }));
-        let all: Vec<_> = all.await.into_iter().flatten().collect();
+        let all = all.await;
         let mut lists = known.clone();
         lists.extend(all);
         seen.prefix_lists = Seen::known(lists);
+    }
+
+    async fn own_list(&self, id: &PrefixListId) -> Result<PrefixList, Failure> {
+        let query = Query::new("GetManagedPrefixListEntries").with("PrefixListId", id.as_str());
+        let entries = self.query_all(query, 100, "entrySet", LOOKING).await?;
+        let blocks = blocks(entries.iter().map(|it| it.text("cidr")));
+        let blocks = blocks.ok_or_else(|| unreadable("prefix list", id.as_str()))?;
+        Ok(PrefixList { name: String::new(), blocks })
     }
 }
 

@@ -49,7 +49,8 @@ fn group<'a>(case: &Case<'a>, id: &GroupId) -> Result<&'a SecurityGroup, Unseen>
 /// A prefix list, if it was seen.
 pub(super) fn list<'a>(case: &Case<'a>, id: &PrefixListId) -> Result<&'a PrefixList, Unseen> {
     let found = case.seen.prefix_lists.get()?.get(id);
-    found.ok_or_else(|| Unseen(format!("prefix list {id} was not seen")))
+    let found = found.ok_or_else(|| Unseen(format!("prefix list {id} was not seen")))?;
+    found.get().map_err(|Unseen(why)| Unseen(format!("prefix list {id} was not seen: {why}")))
 }
 
 /// The other end of traffic: what it carries, and where it is.

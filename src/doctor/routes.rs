@@ -4,9 +4,10 @@ use crate::gather::Gather;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use super::groups::list;
 use super::{
-    Addresses, Answer, Block, Case, Destination, Entry, Family, NatGateway, NetworkSubnet, Route,
-    RouteTable, Target, Unseen, fail, listed, pass, some_of, unknown, warn,
+    Addresses, Answer, Block, Case, Destination, Entry, Family, NatGateway, NetworkEndpoint,
+    NetworkSubnet, Route, RouteTable, Target, Unseen, fail, listed, pass, some_of, unknown, warn,
 };
 
 const TABLES: &str = "https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html";
@@ -88,19 +89,43 @@ pub(super) fn table_of<'a>(
     table.ok_or_else(|| Unseen(format!("the route table of {id} was not seen")))
 }
 
-/// `needed`, split by the route that each part takes. The longest prefix wins; of two routes to one
-/// block, the static one (VPC user guide, "Route priority"). Routes to prefix lists are left out:
-/// they are those of gateway endpoints, which are looked at for themselves.
-pub(super) fn split(table: &RouteTable, needed: Addresses) -> Vec<(Addresses, Option<&Route>)> {
-    let mut routes: Vec<(Block, &Route)> = table
-        .routes
-        .iter()
-        .filter_map(|route| match route.to {
-            Destination::Block(block) => Some((block, route)),
-            Destination::List(_) => None,
-        })
-        .collect();
-    routes.sort_unstable_by_key(|(block, route)| (Reverse(block.length()), route.is_propagated));
+/// Whether a route is that of a gateway endpoint, which is looked at for itself: to a list of an AWS
+/// service. A list of one's own may lead to an endpoint, too, of a Gateway Load Balancer.
+fn is_gateways(case: &Case<'_>, route: &Route) -> bool {
+    let (Destination::List(to), Target::Endpoint(id)) = (&route.to, &route.target) else {
+        return false;
+    };
+    let is_it = |it: &NetworkEndpoint| it.is_gateway && it.endpoint.id.as_str() == id;
+    case.seen.endpoints.get().is_ok_and(|all| all.iter().any(is_it))
+        || list(case, to).is_ok_and(|it| !it.name.is_empty())
+}
+
+/// A table's routes, each with a block that it leads to; but for those of gateway endpoints.
+fn blocks_of<'a>(
+    case: &Case<'a>,
+    table: &'a RouteTable,
+) -> Result<Vec<(Block, &'a Route)>, Unseen> {
+    let mut routes = Vec::new();
+    for route in &table.routes {
+        match &route.to {
+            Destination::Block(block) => routes.push((*block, route)),
+            Destination::List(_) if is_gateways(case, route) => {}
+            Destination::List(id) => {
+                routes.extend(list(case, id)?.blocks.iter().map(|block| (*block, route)));
+            }
+        }
+    }
+    Ok(routes)
+}
+
+/// `needed`, split by the route that each part takes. The longest prefix wins; of routes to one block,
+/// a static one, then one to a prefix list, and then one that a gateway announces (VPC user guide, "How
+/// route priority works").
+fn split(mut routes: Vec<(Block, &Route)>, needed: Addresses) -> Vec<(Addresses, Option<&Route>)> {
+    let is_list = |route: &Route| matches!(route.to, Destination::List(_));
+    routes.sort_unstable_by_key(|(block, route)| {
+        (Reverse(block.length()), route.is_propagated, is_list(route))
+    });
     let (mut rest, mut parts) = (vec![needed], Vec::new());
     for (block, route) in routes {
         let block = block.addresses();
@@ -142,9 +167,9 @@ fn to_the_internet<'a>(
     case: &Case<'a>,
     subnet: &NetworkSubnet,
 ) -> Result<Vec<(Addresses, Option<&'a Route>)>, Unseen> {
-    let table = table_of(case, subnet)?;
-    let mut parts: Vec<_> =
-        internet(subnet.family()).into_iter().flat_map(|part| split(table, part)).collect();
+    let routes = blocks_of(case, table_of(case, subnet)?)?;
+    let internet = internet(subnet.family()).into_iter();
+    let mut parts: Vec<_> = internet.flat_map(|part| split(routes.clone(), part)).collect();
     parts.retain(|(_, route)| !route.is_some_and(|route| route.target == Target::Local));
     Ok(parts)
 }
@@ -181,7 +206,7 @@ fn way_of(case: &Case<'_>, subnet: &NetworkSubnet) -> Result<WayOut, Unseen> {
         };
         if let Some(fault) = fault {
             broken.insert(format!("{told}, which {fault}"));
-        } else if is_beyond(route) {
+        } else if is_beyond(case, route) {
             beyond.insert(told);
         } else if let Target::Nat(id) = &route.target
             && nat(case, id)?.is_some_and(|it| !it.is_public)
@@ -201,7 +226,7 @@ fn way_of(case: &Case<'_>, subnet: &NetworkSubnet) -> Result<WayOut, Unseen> {
         WayOut::Broken(format!("the way out of {id} does not work: {}", some_of(broken)))
     } else if open.is_empty() {
         let others = table_of(case, subnet)?.routes.iter();
-        let others = others.filter(|it| it.is_active && is_beyond(it));
+        let others = others.filter(|it| it.is_active && is_beyond(case, it));
         let others: BTreeSet<String> =
             others.map(|it| format!("{} to {}", it.to, it.target)).gather();
         match others.is_empty() {
@@ -221,11 +246,9 @@ fn way_of(case: &Case<'_>, subnet: &NetworkSubnet) -> Result<WayOut, Unseen> {
     })
 }
 
-/// Whether a route leads where nobody sees from here. Gateway endpoints, which prefix lists lead to, are
-/// seen.
-fn is_beyond(route: &Route) -> bool {
-    matches!(route.to, Destination::Block(_))
-        && matches!(route.target, Target::Endpoint(_) | Target::Beyond(_))
+/// Whether a route leads where nobody sees from here.
+fn is_beyond(case: &Case<'_>, route: &Route) -> bool {
+    matches!(route.target, Target::Endpoint(_) | Target::Beyond(_)) && !is_gateways(case, route)
 }
 
 /// The way out of all of the environment's subnets: the poorest of theirs.
@@ -284,7 +307,7 @@ fn blackhole(case: &Case<'_>) -> Answer {
             let takes = |(_, it): &(Addresses, Option<&Route>)| {
                 it.is_some_and(|it| std::ptr::eq(it, route))
             };
-            if matches!(route.to, Destination::List(_)) || parts.iter().any(takes) {
+            if is_gateways(case, route) || parts.iter().any(takes) {
                 needed.insert(text);
             } else {
                 others.insert(text);
@@ -457,8 +480,12 @@ mod tests {
         (0u32..16, 0u8..=8).prop_map(|(bits, length)| (bits << 28 | (bits & 3) << 24, length))
     }
 
-    fn routes() -> impl Strategy<Value = Vec<((u32, u8), bool)>> {
-        prop::collection::vec((block(), any::<bool>()), 0..12)
+    /// A block, whether the route is to a prefix list with it, and whether a gateway announces it.
+    fn routes() -> impl Strategy<Value = Vec<((u32, u8), bool, bool)>> {
+        let kind = prop::sample::select(vec![(false, false), (true, false), (false, true)]);
+        let route = (block(), kind)
+            .prop_map(|(block, (is_list, is_propagated))| (block, is_list, is_propagated));
+        prop::collection::vec(route, 0..12)
     }
 
     fn mask(length: u8) -> u32 {
@@ -474,25 +501,24 @@ mod tests {
             routes in routes(),
             packets in prop::collection::vec(any::<u32>(), 40),
         ) {
-            let table = RouteTable {
-                id: "rtb-1".to_owned(),
-                is_main: true,
-                subnets: BTreeSet::new(),
-                routes: routes
-                    .iter()
-                    .enumerate()
-                    .map(|(at, ((bits, length), is_propagated))| Route {
-                        to: Destination::Block(
-                            Block::parse(&format!("{}/{length}", std::net::Ipv4Addr::from(*bits)))
-                                .unwrap(),
-                        ),
+            let named = |(bits, length): (u32, u8)| {
+                Block::parse(&format!("{}/{length}", std::net::Ipv4Addr::from(bits))).unwrap()
+            };
+            let all: Vec<(Block, Route)> = routes
+                .iter()
+                .enumerate()
+                .map(|(at, &(block, is_list, is_propagated))| {
+                    let list = crate::environment::PrefixListId::parse("pl-1").unwrap();
+                    let route = Route {
+                        to: if is_list { Destination::List(list) } else { Destination::Block(named(block)) },
                         target: Target::Beyond(at.to_string()),
                         is_active: true,
-                        is_propagated: *is_propagated,
-                    })
-                    .collect(),
-            };
-            let parts = split(&table, Family::V4.all());
+                        is_propagated,
+                    };
+                    (named(block), route)
+                })
+                .collect();
+            let parts = split(all.iter().map(|(block, it)| (*block, it)).collect(), Family::V4.all());
             // The parts are all addresses, each once.
             let mut next = 0u128;
             for (part, _) in &parts {
@@ -508,9 +534,10 @@ mod tests {
                 let naive = routes
                     .iter()
                     .enumerate()
-                    .filter(|(_, ((bits, length), _))| packet & mask(*length) == bits & mask(*length))
-                    .min_by_key(|(at, ((_, length), is_propagated))| {
-                        (32 - length, *is_propagated, *at)
+                    .filter(|(_, ((bits, length), ..))| packet & mask(*length) == bits & mask(*length))
+                    .min_by_key(|(at, ((_, length), is_list, is_propagated))| {
+                        let rank = if *is_propagated { 2 } else { u8::from(*is_list) };
+                        (32 - length, rank, *at)
                     })
                     .map(|(at, _)| Target::Beyond(at.to_string()));
                 prop_assert_eq!(taken, naive);

@@ -15,6 +15,7 @@ const PARTICIPANT: &str = "210987654321";
 const DATABASE: &str = "com.amazonaws.vpce.us-east-1.vpce-svc-0aa11bb22cc33dd44";
 const WEBSERVER: &str = "com.amazonaws.vpce.us-east-1.vpce-svc-0ee55ff66aa77bb88";
 const QUEUE: &str = "arn:aws:sqs:us-east-1:555555555555:airflow-celery-1";
+const OWN_LIST: &str = "pl-0123456789abcdef0";
 const S3_LIST: &str = "pl-63a5400a";
 
 fn account(text: &str) -> AccountId {
@@ -95,6 +96,14 @@ fn route(to: &str, target: &str) -> Route {
         Err(_) => Destination::Block(block(to)),
     };
     Route { to, target: Target::parse(target), is_active: true, is_propagated: false }
+}
+
+/// A prefix list of one's own.
+fn own_list(seen: &mut Network, blocks: &[&str]) {
+    let blocks = blocks.iter().map(|it| block(it)).collect();
+    let list = PrefixList { name: String::new(), blocks };
+    let id = PrefixListId::parse(OWN_LIST).unwrap();
+    seen.prefix_lists.get_mut().insert(id, Seen::known(list));
 }
 
 fn gone(to: &str, target: &str) -> Route {
@@ -258,7 +267,9 @@ fn closed() -> (Network, Subject) {
             group("ours", OWNER, ours.into(), Vec::new()),
             group("services", OWNER, services, Vec::new()),
         ]),
-        prefix_lists: Seen::known([(PrefixListId::parse(S3_LIST).unwrap(), s3)].into()),
+        prefix_lists: Seen::known(
+            [(PrefixListId::parse(S3_LIST).unwrap(), Seen::known(s3))].into(),
+        ),
     };
     (seen, Subject::of_mwaa(answer(), at("2026-03-04T11:00:00Z")).unwrap())
 }
@@ -457,6 +468,29 @@ const FAULTS: &[Fault] = faults![
         without_endpoint(n, "kms");
         without_endpoint(n, "s3");
     } => "services.present" Unknown, "s3.way" Unknown;
+    closed, "endpoints of a hub by a list of its addresses", |n, _| {
+        own_list(n, &["10.0.0.0/8", "172.16.0.0/12"]);
+        (0..2).for_each(|it| routes(n, it).push(route(OWN_LIST, "tgw-1")));
+        without_endpoint(n, "kms");
+        without_endpoint(n, "s3");
+    } => "services.present" Unknown, "s3.way" Unknown;
+    closed, "a firewall by a list of all addresses", |n, _| {
+        own_list(n, &["0.0.0.0/0"]);
+        (0..2).for_each(|it| routes(n, it).push(route(OWN_LIST, "vpce-firewall")));
+    } => "routes.way-out" Unknown;
+    open, "a list of services' addresses leads elsewhere than NAT", |n, _| {
+        own_list(n, &["52.216.0.0/16"]);
+        (0..2).for_each(|it| routes(n, it).push(route(OWN_LIST, "tgw-1")));
+    } => "routes.way-out" Unknown, "services.present" Unknown, "s3.way" Unknown;
+    closed, "a list that nobody sees", |n, _| {
+        let id = PrefixListId::parse(OWN_LIST).unwrap();
+        n.prefix_lists.get_mut().insert(id, Seen::unseen("denied"));
+        routes(n, 0).push(route(OWN_LIST, "tgw-1"));
+    } => "routes.blackhole" Unknown, "routes.way-out" Unknown, "routes.alike" Unknown, "acls.internet" Unknown, "groups.outbound" Unknown;
+    open, "a list of private addresses leads to what is gone", |n, _| {
+        own_list(n, &["10.0.0.0/8"]);
+        routes(n, 0).push(gone(OWN_LIST, "tgw-1"));
+    } => "routes.blackhole" Warn;
     closed, "a hub for one subnet only", |n, _| {
         routes(n, 0).push(route("10.0.0.0/8", "tgw-1"));
         without_endpoint(n, "kms");
@@ -675,6 +709,10 @@ const FAULTS: &[Fault] = faults![
         without_endpoint(n, "database");
         without_endpoint(n, "webserver");
     } => "ours.database" Unknown, "ours.webserver" Unknown;
+    closed, "neither endpoint is there", |n, _| {
+        without_endpoint(n, "database");
+        without_endpoint(n, "webserver");
+    } => "ours.database" Fail, "ours.webserver" Fail;
     closed, "the database endpoint is not accepted", |n, _| {
         found_endpoint(n, "database").endpoint.state = State::parse("pendingAcceptance");
     } => "ours.database" Warn;
@@ -797,7 +835,7 @@ fn a_healthy_network_passes() {
 
 /// What works in another way than in the healthy networks.
 #[rustfmt::skip]
-const RIGHT_TOO: [(&str, Change); 14] = [
+const RIGHT_TOO: [(&str, Change); 15] = [
     ("MWAA makes the endpoints", mwaas),
     ("it is being deleted, and its endpoints are gone", |n, s| {
         s.told.as_mut().unwrap().status = crate::event::Status::Deleting;
@@ -823,6 +861,12 @@ const RIGHT_TOO: [(&str, Change); 14] = [
         let s3 = n.groups.get_mut()[0].outbound.pop().unwrap();
         n.groups.get_mut()[0].outbound =
             vec![permission(Some(443), to("services")), permission(Some(443), to("ours")), permission(Some(5432), to("ours")), s3];
+    }),
+    ("NAT by lists, and to the internet by one", |n, s| {
+        (*n, *s) = open();
+        own_list(n, &["0.0.0.0/0"]);
+        (0..2).for_each(|it| routes(n, it)[1] = route(OWN_LIST, "nat-1"));
+        routes(n, 2)[1] = route(OWN_LIST, "igw-1");
     }),
     ("no endpoint is on 443, and no ACL lets it through to the subnets", |n, s| {
         *n = open().0;
@@ -875,6 +919,7 @@ fn what_works_in_another_way_passes_too() {
     for (what, change) in RIGHT_TOO {
         let checks = examined(closed, &[change]);
         assert_eq!(not_right(&checks), BTreeMap::new(), "{what}\n{}", show::plain(&checks));
+        assert!(checks.iter().all(|it| !it.evidence.is_empty()), "{}", show::plain(&checks));
     }
 }
 
@@ -904,7 +949,7 @@ fn the_evidence_names_routes_and_whole_blocks() {
     let broken: Change = |n, _| n.nat_gateways.get_mut()[0].state = "failed".into();
     let broken = evidence(open, broken, "routes.way-out");
     assert!(broken.ends_with("0.0.0.0/0 to NAT gateway nat-1, which is failed"), "{broken}");
-    let later = evidence(closed, RIGHT_TOO[11].1, "services.policy");
+    let later = evidence(closed, RIGHT_TOO[12].1, "services.policy");
     assert!(later.ends_with("the function adds it to the policy of vpce-sqs"), "{later}");
 }
 
@@ -914,8 +959,10 @@ fn a_fault_is_told_by_its_check_and_by_no_other() {
         let checks = examined(fault.healthy, &[fault.change]);
         let expected = fault.told.iter().copied().collect();
         assert_eq!(not_right(&checks), expected, "{}\n{}", fault.what, show::plain(&checks));
-        for check in checks.iter().filter(|it| it.verdict != Verdict::Pass) {
+        for check in &checks {
             assert!(!check.evidence.is_empty(), "{} of {}", check.id, fault.what);
+        }
+        for check in checks.iter().filter(|it| it.verdict != Verdict::Pass) {
             let is_whole = |text: &str| !text.ends_with(' ') && !text.ends_with([';', ':', ',']);
             assert!(is_whole(&check.evidence), "{}: {:?}", fault.what, check.evidence);
             let has_remedy = check.remedy.is_some() || check.verdict == Verdict::Unknown;

@@ -75,8 +75,8 @@ pub struct Network {
     pub elsewhere: Seen<Vec<NetworkEndpoint>>,
     /// The VPC's security groups, and those that the environment names.
     pub groups: Seen<Vec<SecurityGroup>>,
-    /// Prefix lists that routes and rules name.
-    pub prefix_lists: Seen<BTreeMap<PrefixListId, PrefixList>>,
+    /// Prefix lists: those of AWS services, and those of one's own that routes and rules name.
+    pub prefix_lists: Seen<BTreeMap<PrefixListId, Seen<PrefixList>>>,
 }
 
 impl Network {
@@ -547,7 +547,7 @@ pub enum Peer {
 /// A prefix list.
 #[derive(Clone, Debug)]
 pub struct PrefixList {
-    /// Its name.
+    /// Its name, if it is an AWS service's.
     pub name: String,
     /// Its blocks.
     pub blocks: Vec<Block>,
