@@ -162,6 +162,29 @@ pub(super) fn internet(family: Family) -> Vec<Addresses> {
     }
 }
 
+/// Whether services of AWS may be at one of these addresses, which a route takes. The lists of gateway
+/// endpoints name some that are AWS's in the Region: what has none of them is taken for others', such as
+/// public blocks of one's own.
+fn may_be_aws(case: &Case<'_>, addresses: &Addresses, route: &Route) -> Result<bool, Unseen> {
+    if matches!(route.to, Destination::Block(block) if block.length() == 0) {
+        return Ok(true);
+    }
+    let mut is_known = false;
+    for list in case.seen.prefix_lists.get()?.values().filter_map(|it| it.get().ok()) {
+        for block in list.blocks.iter().filter(|_| !list.name.is_empty()).map(Block::addresses) {
+            if block.and(addresses).is_some() {
+                return Ok(true);
+            }
+            is_known |= block.family == addresses.family;
+        }
+    }
+    Ok(!is_known)
+}
+
+/// What helps where a part of the internet is not reached as the rest is.
+const NOT_AWS: &str =
+    "see that no address of an AWS service in the Region is among them (ip-ranges.json)";
+
 /// The parts of the internet and the routes that they take from a subnet. The VPC itself is none of it.
 fn to_the_internet<'a>(
     case: &Case<'a>,
@@ -187,11 +210,17 @@ fn fault_of_nat(case: &Case<'_>, id: &str) -> Result<Option<String>, Unseen> {
     })
 }
 
-fn way_of(case: &Case<'_>, subnet: &NetworkSubnet) -> Result<WayOut, Unseen> {
+/// The way out of a subnet. Routes of parts of the internet that hardly hold services go `aside`, and decide
+/// nothing.
+fn way_of(
+    case: &Case<'_>,
+    subnet: &NetworkSubnet,
+    aside: &mut BTreeSet<String>,
+) -> Result<WayOut, Unseen> {
     let parts = to_the_internet(case, subnet)?;
     let (mut open, mut is_whole) = (BTreeSet::new(), true);
     let (mut beyond, mut broken) = (BTreeSet::new(), BTreeSet::new());
-    for (_, route) in &parts {
+    for (part, route) in &parts {
         let Some(route) = route else {
             is_whole = false;
             continue;
@@ -205,9 +234,13 @@ fn way_of(case: &Case<'_>, subnet: &NetworkSubnet) -> Result<WayOut, Unseen> {
             _ => None,
         };
         if let Some(fault) = fault {
-            broken.insert(format!("{told}, which {fault}"));
+            // Of a part that is gone the other checks tell.
+            if may_be_aws(case, part, route)? {
+                broken.insert(format!("{told}, which {fault}"));
+            }
         } else if is_beyond(case, route) {
-            beyond.insert(told);
+            let to = if may_be_aws(case, part, route)? { &mut beyond } else { &mut *aside };
+            to.insert(told);
         } else if let Target::Nat(id) = &route.target
             && nat(case, id)?.is_some_and(|it| !it.is_public)
         {
@@ -232,7 +265,7 @@ fn way_of(case: &Case<'_>, subnet: &NetworkSubnet) -> Result<WayOut, Unseen> {
         match others.is_empty() {
             true => WayOut::None,
             false => WayOut::Private(format!(
-                "from {id} traffic to private addresses goes on where nobody sees from here, and where a hub VPC may have endpoints: {}",
+                "from {id} some traffic goes on where nobody sees from here, and where a hub VPC may have endpoints: {}",
                 some_of(others)
             )),
         }
@@ -255,7 +288,7 @@ fn is_beyond(case: &Case<'_>, route: &Route) -> bool {
 pub(super) fn way_out(case: &Case<'_>) -> Result<WayOut, Unseen> {
     let mut poorest = WayOut::Open(BTreeSet::new());
     for subnet in case.subnets()? {
-        poorest = match (poorest, way_of(case, subnet)?) {
+        poorest = match (poorest, way_of(case, subnet, &mut BTreeSet::new())?) {
             (_, WayOut::None) => return Ok(WayOut::None),
             (WayOut::Open(mut all), WayOut::Open(targets)) => {
                 all.extend(targets);
@@ -304,10 +337,13 @@ fn blackhole(case: &Case<'_>) -> Answer {
             }
             let text =
                 format!("{} leads {} to {}, which is gone", table.id, route.to, route.target);
-            let takes = |(_, it): &(Addresses, Option<&Route>)| {
-                it.is_some_and(|it| std::ptr::eq(it, route))
-            };
-            if is_gateways(case, route) || parts.iter().any(takes) {
+            let mut is_needed = is_gateways(case, route);
+            for (part, taken) in &parts {
+                if taken.is_some_and(|it| std::ptr::eq(it, route)) {
+                    is_needed |= may_be_aws(case, part, route)?;
+                }
+            }
+            if is_needed {
                 needed.insert(text);
             } else {
                 others.insert(text);
@@ -344,7 +380,17 @@ fn known_way(case: &Case<'_>) -> Answer {
         WayOut::Broken(why) => {
             pass(format!("there is none, so that each service needs an endpoint; {why}"))
         }
-        WayOut::Open(targets) => pass(format!("by {}", listed(targets))),
+        WayOut::Open(targets) => {
+            let mut aside = BTreeSet::new();
+            for subnet in case.subnets()? {
+                way_of(case, subnet, &mut aside)?;
+            }
+            let by = format!("by {}", listed(targets));
+            match aside.is_empty() {
+                true => pass(by),
+                false => warn(format!("{by}; but {}", some_of(aside)), NOT_AWS),
+            }
+        }
         WayOut::Unsure(why) => unknown(
             why,
             "see that what stands there leads on to the internet, or to a network with endpoints for the services, and back",
@@ -356,7 +402,7 @@ fn alike(case: &Case<'_>) -> Answer {
     let mut ways = BTreeSet::new();
     let mut places = Vec::new();
     for subnet in case.subnets()? {
-        let (kind, text) = match way_of(case, subnet)? {
+        let (kind, text) = match way_of(case, subnet, &mut BTreeSet::new())? {
             WayOut::None | WayOut::Private(_) => (Some(0), "no way out".to_owned()),
             // Other checks say so.
             WayOut::Broken(_) => (None, "one that does not work".to_owned()),
@@ -426,6 +472,7 @@ fn nat_is_public(case: &Case<'_>) -> Answer {
         return Ok(None);
     }
     let (mut wrong, mut unseen, mut right) = (Vec::new(), Vec::new(), Vec::new());
+    let mut aside = BTreeSet::new();
     for id in &nats {
         // Of one that does not work routes.nat says so.
         let Some(it) = nat(case, id)?.filter(|it| it.state == "available") else { continue };
@@ -437,16 +484,29 @@ fn nat_is_public(case: &Case<'_>) -> Answer {
             right.push(format!("{id} is regional"));
             continue;
         };
-        let parts = to_the_internet(case, case.subnet(subnet)?)?;
-        let leads_out = |(_, route): &(Addresses, Option<&Route>)| {
-            route.is_some_and(|it| it.is_active && matches!(it.target, Target::InternetGateway(_)))
-        };
-        let leads_beyond = |(_, route): &(Addresses, Option<&Route>)| {
-            route.is_some_and(|it| matches!(it.target, Target::Endpoint(_) | Target::Beyond(_)))
-        };
-        if parts.iter().all(leads_out) {
+        let (mut lacks, mut is_seen) = (false, true);
+        for (part, route) in to_the_internet(case, case.subnet(subnet)?)? {
+            let Some(route) = route else {
+                lacks = true;
+                continue;
+            };
+            if route.is_active && matches!(route.target, Target::InternetGateway(_)) {
+                continue;
+            }
+            if !may_be_aws(case, &part, route)? {
+                aside.insert(format!(
+                    "{id} is in {subnet}, which leads {} to {}",
+                    route.to, route.target
+                ));
+            } else if is_beyond(case, route) {
+                is_seen = false;
+            } else {
+                lacks = true;
+            }
+        }
+        if !lacks && is_seen {
             right.push(format!("{id} is in {subnet}"));
-        } else if parts.iter().all(|it| leads_out(it) || leads_beyond(it)) {
+        } else if !lacks {
             unseen.push(format!(
                 "{id} is in {subnet}, whose traffic goes on where nobody sees from here"
             ));
@@ -462,6 +522,9 @@ fn nat_is_public(case: &Case<'_>) -> Answer {
     }
     if !unseen.is_empty() {
         return unknown(unseen.join("; "), "see that AWS services are reached by it");
+    }
+    if !aside.is_empty() {
+        return warn(some_of(aside), NOT_AWS);
     }
     if right.is_empty() {
         return Ok(None);
