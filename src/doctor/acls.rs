@@ -317,6 +317,18 @@ impl<'a> Servers<'a> {
     }
 }
 
+/// The subnets in which the environment asks; all of the VPC's, if it was not seen in which.
+pub(super) fn servers<'a>(case: &Case<'a>) -> Result<Vec<&'a NetworkSubnet>, Unseen> {
+    let (one, other) = (Servers::of_database(case), Servers::of_https(case));
+    if one.unseen.or(other.unseen).is_some() {
+        let all = case.seen.subnets.get()?.iter();
+        return Ok(all.filter(|it| it.subnet.vpc == case.seen.vpc).collect());
+    }
+    let mut all = one.subnets;
+    all.extend(other.subnets);
+    Ok(all)
+}
+
 /// What ACLs stop between the environment's subnets and `servers`.
 fn between(case: &Case<'_>, servers: Servers<'_>, ports: &[Ports], is_answer: bool) -> Answer {
     let clients = case.subnets()?;

@@ -301,6 +301,31 @@ pub(super) fn way_out(case: &Case<'_>) -> Result<WayOut, Unseen> {
     Ok(poorest)
 }
 
+/// What goes between the environment's subnets and those of its endpoints, and does not go straight:
+/// which, and by what route. A route that a gateway announces is weaker than the VPC's own (Site-to-Site VPN
+/// user guide, "Route tables and route priority").
+fn detours<'a>(case: &Case<'a>) -> Result<Vec<(String, &'a Route)>, Unseen> {
+    let (mut detours, servers) = (Vec::new(), super::acls::servers(case)?);
+    for client in case.subnets()? {
+        for server in servers.iter().filter(|it| it.subnet.id != client.subnet.id) {
+            for (from, to) in [(client, *server), (*server, client)] {
+                let routes = blocks_of(case, table_of(case, from)?)?;
+                for part in to.addresses(client.family()) {
+                    for (part, route) in split(routes.clone(), part) {
+                        let is_detour =
+                            |it: &&Route| it.target != Target::Local && !it.is_propagated;
+                        if let Some(route) = route.filter(is_detour) {
+                            let (from, target) = (&from.subnet.id, &route.target);
+                            detours.push((format!("from {from} to {part} by {target}"), route));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(detours)
+}
+
 fn private(case: &Case<'_>) -> Answer {
     let (mut public, mut tables) = (Vec::new(), BTreeSet::new());
     for subnet in case.subnets()? {
@@ -351,6 +376,14 @@ fn blackhole(case: &Case<'_>) -> Answer {
         }
     }
     let remedy = "delete the route, or lead it to something that is there (aws ec2 replace-route)";
+    let inside: BTreeSet<String> =
+        detours(case)?.into_iter().filter(|(_, it)| !it.is_active).map(|(text, _)| text).gather();
+    if !inside.is_empty() {
+        return fail(
+            format!("inside of the VPC goes to what is gone: {}", some_of(inside)),
+            remedy,
+        );
+    }
     if !needed.is_empty() {
         return if_needed(case, listed(needed), remedy);
     }
@@ -372,6 +405,14 @@ fn if_needed(case: &Case<'_>, evidence: String, remedy: &str) -> Answer {
 }
 
 fn known_way(case: &Case<'_>) -> Answer {
+    let inside: BTreeSet<String> =
+        detours(case)?.into_iter().filter(|(_, it)| it.is_active).map(|(text, _)| text).gather();
+    if !inside.is_empty() {
+        return unknown(
+            format!("inside of the VPC traffic does not go straight: {}", some_of(inside)),
+            "see that what stands there lets 443 and 5432 through, and the answers",
+        );
+    }
     match way_out(case)? {
         WayOut::None => pass("there is no way out, so that each service needs an endpoint"),
         WayOut::Private(why) => {

@@ -434,7 +434,7 @@ const FAULTS: &[Fault] = faults![
     closed, "one subnet", |_, s| drop(s.subnets.pop()) => "subnets.two" Fail;
     closed, "a subnet of another VPC", |n, _| n.subnets.get_mut()[1].subnet.vpc = VpcId::parse("vpc-2").unwrap()
         => "subnets.vpc" Fail, "routes.private" Unknown, "routes.blackhole" Unknown, "routes.alike" Unknown,
-            "routes.nat" Unknown, "routes.nat-public" Unknown, "acls.s3" Unknown, "s3.way" Unknown,
+            "routes.way-out" Unknown, "routes.nat" Unknown, "routes.nat-public" Unknown, "acls.s3" Unknown, "s3.way" Unknown,
             "s3.policy" Unknown, "groups.outbound" Unknown;
     closed, "one subnet, named twice", |_, s| s.subnets[1] = s.subnets[0].clone() => "subnets.two" Fail;
     closed, "two subnets in one zone", |n, _| n.subnets.get_mut()[1].zone_id = "use1-az1".into() => "subnets.zones" Fail;
@@ -503,6 +503,16 @@ const FAULTS: &[Fault] = faults![
         (0..2).for_each(|it| routes(n, it).push(route("203.0.113.0/24", "tgw-1")));
         without_endpoint(n, "kms");
     } => "services.present" Unknown;
+    closed, "an appliance between the subnets", |n, _| routes(n, 0).push(route("10.0.1.0/24", "eni-1"))
+        => "routes.way-out" Unknown;
+    closed, "an appliance on the way back from an endpoint", |n, _| {
+        n.subnets.get_mut().push(subnet("c", 3, "10.0.2.0/24"));
+        n.acls.get_mut().push(tight("acl-c", "c"));
+        found_endpoint(n, "kms").endpoint.subnets.insert(subnet_id("c"));
+        n.route_tables.get_mut().push(table("rtb-c", &["c"], &[("10.0.0.0/16", "local"), ("10.0.1.0/24", "vpce-firewall")]));
+    } => "routes.way-out" Unknown;
+    closed, "an appliance between the subnets that is gone", |n, _| routes(n, 0).push(gone("10.0.1.0/24", "eni-1"))
+        => "routes.blackhole" Fail;
     closed, "a hub for one subnet only", |n, _| {
         routes(n, 0).push(route("10.0.0.0/8", "tgw-1"));
         without_endpoint(n, "kms");
@@ -847,7 +857,7 @@ fn a_healthy_network_passes() {
 
 /// What works in another way than in the healthy networks.
 #[rustfmt::skip]
-const RIGHT_TOO: [(&str, Change); 15] = [
+const RIGHT_TOO: [(&str, Change); 16] = [
     ("MWAA makes the endpoints", mwaas),
     ("it is being deleted, and its endpoints are gone", |n, s| {
         s.told.as_mut().unwrap().status = crate::event::Status::Deleting;
@@ -879,6 +889,10 @@ const RIGHT_TOO: [(&str, Change); 15] = [
         own_list(n, &["0.0.0.0/0"]);
         (0..2).for_each(|it| routes(n, it)[1] = route(OWN_LIST, "nat-1"));
         routes(n, 2)[1] = route(OWN_LIST, "igw-1");
+    }),
+    ("routes inside of the VPC that do not count", |n, _| {
+        routes(n, 0).push(Route { is_propagated: true, ..route("10.0.1.0/24", "vgw-1") });
+        routes(n, 0).push(route("10.0.9.0/24", "eni-1"));
     }),
     ("no endpoint is on 443, and no ACL lets it through to the subnets", |n, s| {
         *n = open().0;
@@ -961,7 +975,7 @@ fn the_evidence_names_routes_and_whole_blocks() {
     let broken: Change = |n, _| n.nat_gateways.get_mut()[0].state = "failed".into();
     let broken = evidence(open, broken, "routes.way-out");
     assert!(broken.ends_with("0.0.0.0/0 to NAT gateway nat-1, which is failed"), "{broken}");
-    let later = evidence(closed, RIGHT_TOO[12].1, "services.policy");
+    let later = evidence(closed, RIGHT_TOO[13].1, "services.policy");
     assert!(later.ends_with("the function adds it to the policy of vpce-sqs"), "{later}");
 }
 
