@@ -380,6 +380,11 @@ fn sqs<'a>(case: &Case<'a>) -> Result<Vec<&'a NetworkEndpoint>, Unseen> {
     Ok(case.endpoints()?.filter(|it| it.endpoint.serves_sqs(&case.of.region)).collect())
 }
 
+/// What is known of requests through an endpoint, as the function knows it that writes its policy.
+fn written(case: &Case<'_>, endpoint: &NetworkEndpoint) -> Facts {
+    Facts { organization: case.of.limited_to.clone(), ..facts(case, endpoint) }
+}
+
 /// The environment's queue, with the account whose role uses it.
 fn queues(case: &Case<'_>) -> Result<Queues, Unseen> {
     let queue = case.of.queue();
@@ -407,7 +412,7 @@ fn queue(case: &Case<'_>) -> Answer {
     let (mut refusing, mut unclear) = (BTreeSet::new(), BTreeSet::new());
     let mut without_condition = BTreeSet::new();
     for endpoint in &endpoints {
-        let own = facts(case, endpoint);
+        let own = written(case, endpoint);
         if !is_missing(endpoint, &own) {
             continue;
         }
@@ -499,7 +504,7 @@ fn policy_length(case: &Case<'_>) -> Answer {
         let (id, policy) = (&it.endpoint.id, it.endpoint.policy.as_deref());
         let length = |text: &str| text.chars().count();
         let now = policy.map_or(0, length);
-        match sqs_policy::admit(policy, &queues, &facts(case, it)) {
+        match sqs_policy::admit(policy, &queues, &written(case, it)) {
             Err(sqs_policy::Problem::TooLong(length)) => {
                 full.insert(format!("{id} would have {length} characters with the queue"));
             }

@@ -30,6 +30,8 @@ pub struct Subject {
     pub tasks: u32,
     /// The organization of environments' accounts, if policies are limited to it.
     pub organization: Option<String>,
+    /// The organization that the function limits its own statement to, if it does.
+    pub limited_to: Option<String>,
     /// The most endpoints that a VPC may have.
     pub quota: usize,
     /// Now.
@@ -61,6 +63,7 @@ impl Subject {
             kms_key: None,
             tasks: u32::try_from(WORKERS + SCHEDULERS).unwrap_or_default(),
             organization: None,
+            limited_to: None,
             quota: DEFAULT_ENDPOINT_QUOTA,
             now,
             told: None,
@@ -75,6 +78,7 @@ impl Subject {
             Self::planned(account, region, spec.subnets.clone(), spec.groups.clone(), now);
         Self {
             organization: settings.organization.clone(),
+            limited_to: settings.organization.clone(),
             quota: settings.endpoint_quota.unwrap_or(DEFAULT_ENDPOINT_QUOTA),
             told: Some(spec.clone()),
             ..planned
@@ -117,6 +121,7 @@ impl Subject {
             kms_key,
             tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
             organization: None,
+            limited_to: None,
             quota: DEFAULT_ENDPOINT_QUOTA,
             now,
             told: Some(spec),

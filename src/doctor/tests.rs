@@ -769,7 +769,10 @@ const FAULTS: &[Fault] = faults![
     } => "ours.queue" Fail;
     closed, "the queue is allowed to the tagged", |n, _| policy(n, "sqs", json!([tagged(allow("*", "*"))]))
         => "ours.queue" Unknown;
-    closed, "the queue is allowed without the condition", |_, s| s.organization = Some("o-1".into()) => "ours.queue" Warn;
+    closed, "the queue is allowed without the condition", |_, s| {
+        s.organization = Some("o-1".into());
+        s.limited_to = Some("o-1".into());
+    } => "ours.queue" Warn;
     closed, "the queue is missing, and MWAA makes the endpoints", |n, s| {
         mwaas(n, s);
         found_endpoint(n, "sqs").endpoint.policy = Some(queue_policy(&["arn:aws:sqs:us-east-1:555555555555:other"], &[]));
@@ -857,7 +860,7 @@ fn a_healthy_network_passes() {
 
 /// What works in another way than in the healthy networks.
 #[rustfmt::skip]
-const RIGHT_TOO: [(&str, Change); 16] = [
+const RIGHT_TOO: [(&str, Change); 18] = [
     ("MWAA makes the endpoints", mwaas),
     ("it is being deleted, and its endpoints are gone", |n, s| {
         s.told.as_mut().unwrap().status = crate::event::Status::Deleting;
@@ -894,6 +897,10 @@ const RIGHT_TOO: [(&str, Change); 16] = [
         routes(n, 0).push(Route { is_propagated: true, ..route("10.0.1.0/24", "vgw-1") });
         routes(n, 0).push(route("10.0.9.0/24", "eni-1"));
     }),
+    ("its account is of an organization, to which the function limits nothing", |_, s| s.organization = Some("o-1".into())),
+    ("Amazon's resolver by its addresses", |n, _| {
+        *n.resolvers.get_mut() = ["10.0.0.2", "169.254.169.253", "fd00:ec2::253"].map(str::to_owned).into();
+    }),
     ("no endpoint is on 443, and no ACL lets it through to the subnets", |n, s| {
         *n = open().0;
         let mut database = endpoint("database", DATABASE, &["ours"]);
@@ -922,6 +929,7 @@ const RIGHT_TOO: [(&str, Change); 16] = [
     }),
     ("its account and organization, by conditions", |n, s| {
         s.organization = Some("o-1".into());
+        s.limited_to = Some("o-1".into());
         let mut own = allow("*", "*");
         own["Condition"] = json!({"StringEquals": {"aws:PrincipalAccount": PARTICIPANT, "aws:PrincipalOrgID": "o-1"}});
         ["logs", "kms", "sqs"].into_iter().for_each(|it| policy(n, it, json!([own.clone()])));
@@ -975,7 +983,7 @@ fn the_evidence_names_routes_and_whole_blocks() {
     let broken: Change = |n, _| n.nat_gateways.get_mut()[0].state = "failed".into();
     let broken = evidence(open, broken, "routes.way-out");
     assert!(broken.ends_with("0.0.0.0/0 to NAT gateway nat-1, which is failed"), "{broken}");
-    let later = evidence(closed, RIGHT_TOO[13].1, "services.policy");
+    let later = evidence(closed, RIGHT_TOO[15].1, "services.policy");
     assert!(later.ends_with("the function adds it to the policy of vpce-sqs"), "{later}");
 }
 

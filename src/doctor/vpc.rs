@@ -1,6 +1,8 @@
 //! The VPC's settings.
 
-use super::{Answer, Case, Entry, fail, listed, pass, warn};
+use super::{
+    Addresses, Answer, Block, Case, Destination, Entry, Route, Target, fail, listed, pass, warn,
+};
 
 pub(super) const CHECKS: [Entry; 3] = [
     Entry {
@@ -53,11 +55,32 @@ fn dns_hostnames(case: &Case<'_>) -> Answer {
 
 /// What DHCP options call the VPC's own resolver.
 const AMAZONS: &str = "AmazonProvidedDNS";
+/// The addresses that it has in each VPC.
+const FIXED: [&str; 2] = ["169.254.169.253", "fd00:ec2::253"];
 
 fn resolvers(case: &Case<'_>) -> Answer {
     let resolvers = case.seen.resolvers.get()?;
-    // 169.254.169.253 is the same resolver at its fixed address.
-    let is_amazons = |it: &&String| *it == AMAZONS || *it == "169.254.169.253";
+    // The same resolver has fixed addresses, and the third one of a block of the VPC's (VPC user guide, "DNS
+    // attributes for your VPC").
+    let tables = case.seen.route_tables.get().map(Vec::as_slice).unwrap_or_default();
+    let is_local = |route: &&Route| route.target == Target::Local;
+    let locals = tables.iter().flat_map(|it| &it.routes).filter(is_local);
+    let blocks: Vec<Addresses> = locals
+        .filter_map(|route| match &route.to {
+            Destination::Block(block) => Some(block.addresses()),
+            Destination::List(_) => None,
+        })
+        .collect();
+    let is_third = |text: &str| {
+        let only = Block::parse(&format!("{text}/32")).map(|it| it.addresses());
+        only.is_ok_and(|it| {
+            blocks.iter().any(|block| block.family == it.family && block.first + 2 == it.first)
+        })
+    };
+    let is_amazons = |it: &&String| {
+        let it = it.as_str();
+        it == AMAZONS || FIXED.contains(&it) || is_third(it)
+    };
     let others: Vec<&String> = resolvers.iter().filter(|it| !is_amazons(it)).collect();
     // Without an entry there is no resolver at all.
     if others.is_empty() && !resolvers.is_empty() {

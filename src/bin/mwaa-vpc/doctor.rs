@@ -7,6 +7,7 @@ use chrono::{SubsecRound, Utc};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use mwaa_vpc_endpoints::aws::ec2_network::{self, Named as InVpc, Scope};
 use mwaa_vpc_endpoints::aws::mwaa::Unanswered;
+use mwaa_vpc_endpoints::doctor::deployment::{Deployment, Part};
 use mwaa_vpc_endpoints::doctor::{self, Check, Subject, Verdict, show};
 use mwaa_vpc_endpoints::environment::{AccountId, Environment, GroupId, SubnetId, VpcId};
 use mwaa_vpc_endpoints::vpc::Subnet;
@@ -154,6 +155,7 @@ pub async fn answer(
         },
     );
     drop(spinner);
+    let subject = with_settings(subject, &deployment, matches);
     if let Some(shares) = shares {
         network.shares = shares;
     }
@@ -246,8 +248,28 @@ async fn of_mwaa(accounts: &Accounts, environment: &Environment) -> Result<Subje
 
 fn with_limits(mut subject: Subject, matches: &ArgMatches) -> Subject {
     subject.organization = matches.get_one::<String>("queue-principal-org-id").cloned();
+    // Without a function it is what the function would be given.
+    subject.limited_to.clone_from(&subject.organization);
     if let Some(quota) = matches.get_one::<u16>("endpoint-quota") {
         subject.quota = usize::from(*quota);
+    }
+    subject
+}
+
+/// What the deployed function is set to counts, where it is seen: to what it limits its statement, and the
+/// quota, unless an option names that.
+fn with_settings(mut subject: Subject, deployment: &Deployment, matches: &ArgMatches) -> Subject {
+    let variables = match deployment.function.get() {
+        Ok(Part::There(function)) => function.variables.get().ok(),
+        _ => None,
+    };
+    let Some(variables) = variables else { return subject };
+    let of = |name: &str| variables.get(name).filter(|text| !text.is_empty()).cloned();
+    subject.limited_to = of("PRINCIPAL_ORG_ID");
+    if !matches.contains_id("endpoint-quota")
+        && let Some(quota) = of("ENDPOINT_QUOTA").and_then(|text| text.parse().ok())
+    {
+        subject.quota = quota;
     }
     subject
 }
