@@ -198,15 +198,18 @@ class Network:
         rule = tcp(ports[0], ports[-1], UserIdGroupPairs=pairs) | {"IpProtocol": protocol}
         self.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
 
-    def let_in_list(self, group, *blocks):
-        """The same of a prefix list of one's own."""
+    def own_list(self, *blocks):
         made = self.ec2.create_managed_prefix_list(
             PrefixListName="own",
             AddressFamily="IPv4",
             MaxEntries=len(blocks),
             Entries=[{"Cidr": block} for block in blocks],
         )
-        lists = [{"PrefixListId": made["PrefixList"]["PrefixListId"]}]
+        return made["PrefixList"]["PrefixListId"]
+
+    def let_in_list(self, group, *blocks):
+        """The same of a prefix list of one's own."""
+        lists = [{"PrefixListId": self.own_list(*blocks)}]
         rule = {"IpProtocol": "-1", "PrefixListIds": lists}
         self.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
 

@@ -419,7 +419,6 @@ FAULTS = [
     ("s3.policy", CLOSED, "another bucket", policy("s3", *s3_policy("other"))),
     ("s3.policy", CLOSED, "denied", lambda it: it.add_policy("s3", deny("s3:*"))),
     ("groups.count", CLOSED, "six", six_groups),
-    ("groups.usable", CLOSED, "one of another VPC", named_too(lambda it: another_vpc(it).group)),
     ("groups.usable", SHARED, "one of the owner's", named_too(lambda it: it.vpc.group)),
     ("groups.self", SHARED, "nothing", lets_nobody_in(the_environments_group)),
     ("groups.self", PLANNED, "SSH", itself_only_by(22)),
@@ -651,7 +650,14 @@ def transit(it, *tables, block=ANYWHERE):
 
 
 def hub_by_private_addresses(it):
-    transit(it, *it.tables, block="10.0.0.0/8")
+    """By a route from one subnet, and by a prefix list from the other."""
+    one, other = it.tables
+    transit(it, one, block="10.0.0.0/8")
+    gateway = it.ec2.create_transit_gateway()["TransitGateway"]["TransitGatewayId"]
+    list_ = it.own_list("10.0.0.0/8", "172.16.0.0/12")
+    it.ec2.create_route(
+        RouteTableId=other, DestinationPrefixListId=list_, TransitGatewayId=gateway
+    )
     it.delete("kms")
     it.delete("s3")
 
@@ -687,6 +693,7 @@ DOUBTS = [
     ({"ours.database": "warn"}, CLOSED, state("database", "pendingAcceptance")),
     ({"ours.duplicate": "warn"}, SHARED, database_again),
     ({"ours.address-type": "warn"}, CLOSED, changed("database", IpAddressType="dualstack")),
+    ({"groups.usable": "unknown"}, CLOSED, named_too(lambda it: another_vpc(it).group)),
     ({"ours.queue-denied": "unknown"}, CLOSED, outside_the_organization),
     ({"ours.quota": "warn"}, CLOSED, lambda it: ("--endpoint-quota", "13")),
 ]  # fmt: skip
