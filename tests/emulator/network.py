@@ -94,7 +94,8 @@ class Network:
     def planned(self):
         """The words for an environment like this one that is to be."""
         return (
-            *("--vpc", self.vpc.id, "--account", self.owner, "--bucket", BUCKET),
+            *("--vpc", self.vpc.id, "--account", self.owner),
+            *("--bucket", f"arn:aws:s3:::{BUCKET}"),
             *("--subnets", ",".join(self.subnets), "--groups", ",".join(self.groups)),
         )
 

@@ -87,7 +87,7 @@ pub fn command() -> Command {
             "ACCOUNT",
             "Its account. Without it, that of --environment-profile",
         ))
-        .arg(planned("bucket", "BUCKET", "The bucket of its DAGs"))
+        .arg(planned("bucket", "BUCKET", "The bucket of its DAGs: its name, or its ARN"))
         .arg(planned("execution-role", "ARN", "The role of its workers"))
         .arg(limit(
             "queue-principal-org-id",
@@ -198,6 +198,20 @@ struct Planned {
     groups: BTreeSet<GroupId>,
     account: Option<AccountId>,
 }
+    bucket: Option<String>,
+}
+
+/// A bucket's name, also of its ARN, which is what MWAA takes and shows.
+fn bucket(text: &str) -> Result<String, Problem> {
+    let of_arn = text.strip_prefix("arn:aws").and_then(|it| it.split_once(":s3:::"));
+    let name = of_arn.map_or(text, |(_, name)| name);
+    let fits = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || b".-".contains(&it);
+    match (3..=63).contains(&name.len()) && name.bytes().all(fits) {
+        true => Ok(name.to_owned()),
+        false => Err(Problem::usage(format!(
+            "--bucket: {text:?} is neither the name of a bucket nor its ARN"
+        ))),
+    }
 
 fn planned(matches: &ArgMatches) -> Result<Option<Planned>, Problem> {
     let all =
@@ -213,6 +227,7 @@ fn planned(matches: &ArgMatches) -> Result<Option<Planned>, Problem> {
         groups: groups.map_err(|error| Problem::usage(format!("--groups: {error}")))?,
         account: account.map_err(|error| Problem::usage(format!("--account: {error}")))?,
     };
+        bucket: matches.get_one::<String>("bucket").map(|it| bucket(it)).transpose()?,
     Ok((!planned.subnets.is_empty()).then_some(planned))
 }
 
@@ -227,7 +242,7 @@ impl Planned {
             self.groups,
             Utc::now().trunc_subsecs(0),
         );
-        subject.bucket = matches.get_one::<String>("bucket").cloned();
+        subject.bucket = self.bucket;
         subject.execution_role = matches.get_one::<String>("execution-role").cloned();
         Ok(subject)
     }
@@ -342,4 +357,21 @@ fn shown(
     });
     let has_findings = checks.iter().any(|it| it.verdict == Verdict::Fail);
     Answer { json, text, has_findings, is_unseen: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_named_or_its_arn_is() {
+        for text in ["my-dags", "arn:aws:s3:::my-dags", "arn:aws-us-gov:s3:::my-dags"] {
+            assert_eq!(bucket(text).unwrap(), "my-dags");
+        }
+        for text in
+            ["s3://my-dags", "my-dags/dags", "arn:aws:s3:::my-dags/*", "My", "", "arn:aws:sqs:::x"]
+        {
+            assert_eq!(bucket(text).unwrap_err().exit_code(), crate::exit::USAGE, "{text}");
+        }
+    }
 }
