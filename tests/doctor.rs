@@ -251,6 +251,20 @@ async fn only_what_may_be_seen_is_judged_and_the_rest_is_unknown_with_the_reason
 }
 
 #[tokio::test]
+async fn an_endpoint_for_an_inbound_resolver_endpoint_only_is_not_the_way_to_s3() {
+    for (only, is_way) in [("false", true), ("true", false)] {
+        let s3 = format!(
+            "<vpcEndpointId>vpce-2</vpcEndpointId><vpcEndpointType>Interface</vpcEndpointType><vpcId>vpc-1</vpcId><serviceName>com.amazonaws.us-east-1.s3</serviceName><state>available</state><privateDnsEnabled>true</privateDnsEnabled><dnsOptions><dnsRecordIpType>ipv4</dnsRecordIpType><privateDnsOnlyForInboundResolverEndpoint>{only}</privateDnsOnlyForInboundResolverEndpoint></dnsOptions><ipAddressType>ipv4</ipAddressType><subnetIdSet><item>subnet-a</item></subnetIdSet>"
+        );
+        let mut canned = healthy();
+        canned.set("DescribeVpcEndpoints", "vpcEndpointSet", &[&[&s3]]);
+        let checks = examine(&canned.network().await, &subject());
+        let way = checks.iter().find(|it| it.id == "s3.way").unwrap();
+        assert_eq!(way.evidence.starts_with("by vpce-2"), is_way, "{only}: {way:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_makes_its_kind_unseen() {
     for (key, name, item) in [
         (

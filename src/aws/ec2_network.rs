@@ -487,7 +487,7 @@ fn read_network_endpoint(endpoint: &ec2::VpcEndpoint) -> Option<NetworkEndpoint>
     Some(NetworkEndpoint {
         endpoint: read_endpoint(endpoint)?,
         is_gateway: endpoint.vpc_endpoint_type() == Some(&ec2::VpcEndpointType::Gateway),
-        private_dns: endpoint.private_dns_enabled() == Some(true),
+        private_dns: endpoint.private_dns_enabled() == Some(true) && !is_elsewheres,
         address_type: endpoint.ip_address_type().map(|it| it.as_str().to_owned()),
         route_tables: endpoint.route_table_ids().iter().cloned().gather(),
     })
@@ -500,11 +500,17 @@ fn read_security_group(group: &ec2::SecurityGroup) -> Option<SecurityGroup> {
     Some(SecurityGroup {
         id: GroupId::parse(group.group_id()?).ok()?,
         vpc: VpcId::parse(group.vpc_id()?).ok()?,
+    let dns = endpoint.dns_options();
+    // One to S3 may be for those alone who ask from elsewhere by an inbound endpoint of Route 53
+    // Resolver: in the VPC the name then leads to the gateway endpoint (EC2 API, `DnsOptions`).
+    let is_elsewheres =
+        dns.and_then(|it| it.private_dns_only_for_inbound_resolver_endpoint()) == Some(true);
         owner: AccountId::parse(group.owner_id()?).ok()?,
         inbound: all(group.ip_permissions())?,
         outbound: all(group.ip_permissions_egress())?,
     })
 }
+        record_type: dns.and_then(|it| it.dns_record_ip_type()).map(|it| it.as_str().to_owned()),
 
 fn read_rules(rule: &ec2::IpPermission) -> Option<Vec<Permission>> {
     let protocol = Protocol::parse(rule.ip_protocol()?)?;

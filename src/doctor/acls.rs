@@ -312,7 +312,7 @@ impl<'a> Servers<'a> {
     fn of_https(case: &Case<'a>) -> Self {
         Self::of(case, Role::Webserver, |it| {
             super::ours::leads_to(case, it, Role::Webserver)
-                || it.private_dns && super::services::is_needed(case, &it.endpoint.service)
+                || super::services::asked_at(case, it).is_some()
         })
     }
 }

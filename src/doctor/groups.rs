@@ -253,7 +253,7 @@ fn outbound(case: &Case<'_>) -> Answer {
         let port = if super::ours::leads_to(case, endpoint, Role::Database) {
             port(Role::Database)
         } else if super::ours::leads_to(case, endpoint, Role::Webserver)
-            || endpoint.private_dns && super::services::is_needed(case, &endpoint.endpoint.service)
+            || super::services::asked_at(case, endpoint).is_some()
         {
             port(Role::Webserver)
         } else {

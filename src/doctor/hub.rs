@@ -2,7 +2,7 @@
 //! private hosted zones.
 
 use super::routes::WayOut;
-use super::{Answer, Case, Entry, Unseen, pass, some_of, unknown};
+use super::{Answer, Case, Entry, Unseen, pass, services, some_of, unknown};
 use crate::gather::Gather;
 
 pub(super) const CHECKS: [Entry; 1] = [Entry {
@@ -14,31 +14,35 @@ pub(super) const CHECKS: [Entry; 1] = [Entry {
 
 fn sqs(case: &Case<'_>) -> Answer {
     let region = &case.of.region;
-    if let Some(it) = super::services::sqs(case)?.first() {
+    if let Some(it) = services::sqs(case)? {
         return pass(format!("by {}", it.endpoint.id));
     }
-    if let Ok(WayOut::Open(_)) = case.way_out() {
+    let way = case.way_out();
+    if let Ok(WayOut::Open(_)) = way {
         return pass("by the way out");
     }
-    let others = case.seen.elsewhere.get().map_err(|Unseen(why)| {
-        Unseen(format!(
-            "{} has no SQS endpoint with private DNS, and other VPCs were not seen: {why}",
-            case.seen.vpc
-        ))
-    })?;
+    let lacks = format!("{} has no SQS endpoint that the environment reaches", case.seen.vpc);
+    let remedy =
+        "if workers reach SQS there, see that its policy lets the environment's queue through";
+    let others =
+        case.seen.elsewhere.get().map_err(|Unseen(why)| {
+            Unseen(format!("{lacks}, and other VPCs were not seen: {why}"))
+        })?;
     let others = others.iter().map(|it| &it.endpoint).filter(|it| it.serves_sqs(region));
     let others: std::collections::BTreeSet<String> =
         others.map(|it| format!("{} in {}", it.id, it.vpc)).gather();
-    if others.is_empty() {
-        // services.present says what that means.
-        return pass("no other VPC of this account has an SQS endpoint");
+    if !others.is_empty() {
+        return unknown(format!("{lacks}; workers may use {}", some_of(others)), remedy);
     }
-    unknown(
-        format!(
-            "{} has no SQS endpoint with private DNS; workers may use {}",
-            case.seen.vpc,
-            some_of(others)
-        ),
-        "if workers reach SQS there, see that its policy lets the environment's queue through",
-    )
+    match way {
+        // A hub may be another account's.
+        Ok(WayOut::Private(why) | WayOut::Unsure(why)) => {
+            unknown(format!("{lacks}; {why}"), remedy)
+        }
+        Err(Unseen(why)) => {
+            unknown(format!("{lacks}, and the way out was not seen: {why}"), remedy)
+        }
+        // There is none. What that means the checks of services and routes say.
+        _ => Ok(None),
+    }
 }

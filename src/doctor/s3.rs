@@ -1,7 +1,7 @@
 //! The way to S3: DAGs, plugins, and the layers of MWAA's images.
 
 use super::routes::table_of;
-use super::services::{unless_open, worst};
+use super::services::{self, unless_open, worst};
 use super::{
     Addresses, Answer, Case, Destination, Entry, NetworkEndpoint, RouteTable, State, Target,
     Unseen, Verdict, found, listed, pass,
@@ -20,28 +20,19 @@ pub(super) const CHECKS: [Entry; 2] = [
     },
 ];
 
-/// Whether an endpoint leads to S3. In China its name may begin with `cn.`.
-fn is_s3(case: &Case<'_>, endpoint: &NetworkEndpoint) -> bool {
-    let name = endpoint.endpoint.service.as_str();
-    let name = name.strip_prefix("cn.").unwrap_or(name);
-    name == format!("com.amazonaws.{}.s3", case.of.region)
-}
-
-/// The gateway endpoint to S3 on a route table.
+/// The gateway endpoint to S3 on a route table, if that is the way: not where S3's own name leads to an
+/// interface endpoint in the VPC.
 pub(super) fn gateway_on<'a>(
     case: &Case<'a>,
     table: &RouteTable,
 ) -> Result<Option<&'a NetworkEndpoint>, Unseen> {
+    if services::s3(case)?.is_some() {
+        return Ok(None);
+    }
     let is_it = |it: &&NetworkEndpoint| {
-        it.is_gateway && is_s3(case, it) && it.route_tables.contains(&table.id)
+        it.is_gateway && services::is_s3(case, it) && it.route_tables.contains(&table.id)
     };
     Ok(case.endpoints()?.find(is_it))
-}
-
-/// The interface endpoints to which S3's own name leads.
-fn named<'a>(case: &Case<'a>) -> Result<Vec<&'a NetworkEndpoint>, Unseen> {
-    let is_it = |it: &&NetworkEndpoint| !it.is_gateway && it.private_dns && is_s3(case, it);
-    Ok(case.endpoints()?.filter(is_it).collect())
 }
 
 /// The addresses of S3 that the subnets reach by a gateway endpoint.
@@ -68,16 +59,16 @@ pub(super) fn gateway_blocks(case: &Case<'_>) -> Result<Vec<Vec<Addresses>>, Uns
 
 /// By what S3 is reached from the subnets without a way out; an error within, if it is not.
 pub(super) fn reached(case: &Case<'_>) -> Result<Result<String, String>, Unseen> {
-    let is_available = |it: &NetworkEndpoint| it.endpoint.state == State::Available;
-    let interfaces = named(case)?;
-    if let Some(it) = interfaces.iter().find(|it| is_available(it)) {
+    if let Some(it) = services::s3(case)? {
         return Ok(Ok(format!("by {}, with private DNS", it.endpoint.id)));
     }
     let (mut gateways, mut lacking) = (Vec::new(), Vec::new());
     for subnet in case.subnets()? {
         let table = table_of(case, subnet)?;
         match gateway_on(case, table)? {
-            Some(it) if is_available(it) => gateways.push(it.endpoint.id.to_string()),
+            Some(it) if it.endpoint.state == State::Available => {
+                gateways.push(it.endpoint.id.to_string())
+            }
             Some(it) => lacking.push(format!("{} is {}", it.endpoint.id, it.endpoint.state)),
             None => lacking.push(format!(
                 "{} of {} has no gateway endpoint to S3",
@@ -103,7 +94,7 @@ fn way(case: &Case<'_>) -> Answer {
 }
 
 fn policy(case: &Case<'_>) -> Answer {
-    let mut used = named(case)?;
+    let mut used = services::named_s3(case)?;
     for subnet in case.subnets()? {
         used.extend(gateway_on(case, table_of(case, subnet)?)?);
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::routes::WayOut;
 use super::{
-    Answer, Case, Entry, NetworkEndpoint, State, Unseen, Verdict, fail, found, groups, listed,
-    pass, some_of, unknown, warn,
+    Answer, Case, Entry, Family, NetworkEndpoint, State, Unseen, Verdict, fail, found, groups,
+    listed, pass, some_of, unknown, warn,
 };
 use crate::environment::{AccountId, Region};
 use crate::gather::Gather;
@@ -63,15 +63,30 @@ struct Service {
     wishes: &'static [(&'static str, &'static str)],
 }
 
+/// Of its queues the actions are those of workers.
+const SQS: Service = Service { name: "sqs", is_by_role: true, wishes: &[] };
+
 const AIRFLOW: &[(&str, &str)] =
     &[("airflow:PublishMetrics", "arn:{partition}:airflow:{region}:{account}:environment/{name}")];
 const ECR: &str = "arn:{partition}:ecr:{region}::repository/{any}";
+
+/// An environment's log group (MWAA user guide, "Viewing Airflow logs in Amazon CloudWatch"). That of the
+/// web server is written outside of the VPC.
+macro_rules! logs {
+    ($of:literal) => {
+        concat!(
+            "arn:{partition}:logs:{region}:{account}:log-group:airflow-{name}-",
+            $of,
+            ":log-stream:{any}"
+        )
+    };
+}
 
 /// What a network without internet access needs (MWAA user guide, "Creating the required VPC service
 /// endpoints in an Amazon VPC with private routing"), and what the execution role does there (same
 /// guide, "Amazon MWAA execution role").
 const SERVICES: [Service; 9] = [
-    Service { name: "sqs", is_by_role: true, wishes: &[] },
+    SQS,
     Service {
         name: "ecr.api",
         is_by_role: false,
@@ -86,9 +101,12 @@ const SERVICES: [Service; 9] = [
         name: "logs",
         is_by_role: true,
         wishes: &[
-            ("logs:CreateLogStream", LOGS),
-            ("logs:PutLogEvents", LOGS),
-            ("logs:GetLogEvents", LOGS),
+            ("logs:CreateLogStream", logs!("Task")),
+            ("logs:GetLogEvents", logs!("Task")),
+            ("logs:PutLogEvents", logs!("Task")),
+            ("logs:PutLogEvents", logs!("Worker")),
+            ("logs:PutLogEvents", logs!("Scheduler")),
+            ("logs:PutLogEvents", logs!("DAGProcessing")),
         ],
     },
     Service { name: "monitoring", is_by_role: true, wishes: &[("cloudwatch:PutMetricData", "*")] },
@@ -101,10 +119,11 @@ const SERVICES: [Service; 9] = [
     Service { name: "airflow.env", is_by_role: true, wishes: AIRFLOW },
     Service { name: "airflow.ops", is_by_role: true, wishes: AIRFLOW },
 ];
-const LOGS: &str =
-    "arn:{partition}:logs:{region}:{account}:log-group:airflow-{name}-Task:log-stream:{any}";
-/// Without a key of one's own, it is one of MWAA's account.
+/// If no key is known, it may be one of MWAA's account.
 const KEY: &str = "arn:{partition}:kms:{region}::key/{any}";
+
+/// S3, which needs no interface endpoint, but may have one. Of its policy s3.policy tells.
+const S3: Service = Service { name: "s3", is_by_role: true, wishes: &[] };
 
 /// The services that exist in a Region's partition: airflow.ops only in `aws` (MWAA user guide, same
 /// page as above, in its editions).
@@ -142,35 +161,78 @@ impl Service {
         all.retain(|it| it.private_dns && it.endpoint.state.is_alive());
         Ok(all)
     }
+
+    /// The one that its own name leads to, and that is available. One endpoint must be both: of two,
+    /// each with a fault of its own, neither is of use.
+    fn answering<'a>(&self, case: &Case<'a>) -> Result<Option<&'a NetworkEndpoint>, Unseen> {
+        Ok(self.named(case)?.into_iter().find(|it| it.endpoint.state == State::Available))
+    }
+
+    /// The one by which the environment reaches it.
+    fn reached<'a>(&self, case: &Case<'a>) -> Result<Option<&'a NetworkEndpoint>, Unseen> {
+        Ok(match self.answering(case)? {
+            Some(it) if lost(case, it)?.is_none() => Some(it),
+            _ => None,
+        })
+    }
 }
 
-/// Whether an endpoint service is one that an environment uses.
-pub(super) fn is_needed(case: &Case<'_>, service: &str) -> bool {
+/// Why the environment does not get to an endpoint by the service's name that leads there, if it does
+/// not. A name has an address of each interface, of the families that the endpoint and its DNS records
+/// have (PrivateLink guide, "Access AWS services": "IP address types", "DNS record IP type").
+fn lost(case: &Case<'_>, it: &NetworkEndpoint) -> Result<Option<String>, Unseen> {
+    if it.endpoint.subnets.is_empty() {
+        return Ok(Some("is in no subnet".to_owned()));
+    }
+    let is_v6 = case.subnets()?.iter().all(|it| it.family() == Family::V6);
+    let (right, wrong) = if is_v6 { ("IPv6", "ipv4") } else { ("IPv4", "ipv6") };
+    let Some(has) = &it.address_type else {
+        return Err(Unseen(format!("EC2 does not tell the address type of {}", it.endpoint.id)));
+    };
+    let is_lost = has == wrong || it.record_type.as_deref() == Some(wrong);
+    Ok(is_lost.then(|| format!("has no {right}, and the environment nothing else")))
+}
+
+/// The service, S3 among them, that the environment asks at an endpoint by the service's own name, if
+/// there is one.
+pub(super) fn asked_at(case: &Case<'_>, it: &NetworkEndpoint) -> Option<&'static str> {
     let region = &case.of.region;
-    services(region).any(|it| it.is_called(service, region))
+    let has_name = !it.is_gateway && it.private_dns && it.endpoint.state.is_alive();
+    let mut all = services(region).chain([&S3]).filter(|_| has_name);
+    all.find(|of| of.is_called(&it.endpoint.service, region)).map(|of| of.name)
 }
 
-/// The endpoints that SQS's own name leads to. The name of `sqs-fips` is another.
-pub(super) fn sqs<'a>(case: &Case<'a>) -> Result<Vec<&'a NetworkEndpoint>, Unseen> {
-    let sqs = SERVICES.iter().find(|it| it.name == "sqs");
-    sqs.map_or(Ok(Vec::new()), |it| it.named(case))
+/// Whether an endpoint leads to S3.
+pub(super) fn is_s3(case: &Case<'_>, it: &NetworkEndpoint) -> bool {
+    S3.is_called(&it.endpoint.service, &case.of.region)
 }
 
-/// All endpoints of services that an environment uses by the services' names.
+/// The interface endpoints that S3's own name leads to.
+pub(super) fn named_s3<'a>(case: &Case<'a>) -> Result<Vec<&'a NetworkEndpoint>, Unseen> {
+    S3.named(case)
+}
+
+/// The interface endpoint by which S3 is reached, if there is one.
+pub(super) fn s3<'a>(case: &Case<'a>) -> Result<Option<&'a NetworkEndpoint>, Unseen> {
+    S3.reached(case)
+}
+
+/// The endpoint by which SQS is reached, if there is one. The name of `sqs-fips` is another.
+pub(super) fn sqs<'a>(case: &Case<'a>) -> Result<Option<&'a NetworkEndpoint>, Unseen> {
+    SQS.reached(case)
+}
+
+/// All endpoints at which the environment asks services by their own names.
 pub(super) fn used<'a>(
     case: &Case<'a>,
 ) -> Result<Vec<(&'static str, &'a NetworkEndpoint)>, Unseen> {
-    let mut used = Vec::new();
-    for service in services(&case.of.region) {
-        used.extend(service.named(case)?.into_iter().map(|it| (service.name, it)));
-    }
-    Ok(used)
+    Ok(case.endpoints()?.filter_map(|it| Some((asked_at(case, it)?, it))).collect())
 }
 
 /// Whether some service, or S3, is not reached by endpoints alone.
 pub(super) fn need_a_way_out(case: &Case<'_>) -> Result<bool, Unseen> {
     for service in services(&case.of.region) {
-        if !service.named(case)?.iter().any(|it| it.endpoint.state == State::Available) {
+        if service.reached(case)?.is_none() {
             return Ok(true);
         }
     }
@@ -216,17 +278,17 @@ fn names(case: &Case<'_>) -> String {
 fn state(case: &Case<'_>) -> Answer {
     let mut wrong = BTreeSet::new();
     for service in services(&case.of.region) {
-        let endpoints = service.endpoints(case)?;
-        let is_available = |it: &&NetworkEndpoint| it.endpoint.state == State::Available;
-        if !endpoints.iter().any(is_available) {
-            wrong.extend(endpoints.iter().map(|it| {
-                let it = &it.endpoint;
-                format!("{} of {} is {}", it.id, service.name, it.state)
-            }));
+        if service.answering(case)?.is_some() {
+            continue;
+        }
+        for NetworkEndpoint { endpoint: it, .. } in service.endpoints(case)? {
+            if it.state != State::Available {
+                wrong.insert(format!("{} of {} is {}", it.id, service.name, it.state));
+            }
         }
     }
     if wrong.is_empty() {
-        return pass("those that are there are available");
+        return pass("those that are used are available");
     }
     unless_open(
         case,
@@ -237,16 +299,29 @@ fn state(case: &Case<'_>) -> Answer {
 
 fn private_dns(case: &Case<'_>) -> Answer {
     let mut wrong = BTreeSet::new();
+    for (name, it) in used(case)? {
+        if let Some(why) = lost(case, it)? {
+            wrong.insert(format!("{} of {name} {why}", it.endpoint.id));
+        }
+    }
+    if !wrong.is_empty() {
+        let wrong = listed(wrong);
+        let remedy = "put it into the environment's subnets, with addresses and DNS records of the environment's family (aws ec2 modify-vpc-endpoint --add-subnet-ids, --ip-address-type, --dns-options)";
+        return match case.way_out() {
+            Ok(WayOut::Open(_)) => {
+                unknown(format!("{wrong}; whether the name leads out then is not known"), remedy)
+            }
+            _ => unless_open(case, wrong, remedy),
+        };
+    }
     for service in services(&case.of.region) {
-        let endpoints = service.endpoints(case)?;
-        if !endpoints.iter().any(|it| it.private_dns) {
-            wrong.extend(
-                endpoints.iter().map(|it| format!("{} of {}", it.endpoint.id, service.name)),
-            );
+        if service.answering(case)?.is_none() {
+            let all = service.endpoints(case)?.into_iter().filter(|it| !it.private_dns);
+            wrong.extend(all.map(|it| format!("{} of {}", it.endpoint.id, service.name)));
         }
     }
     if wrong.is_empty() {
-        return pass("those that are there have private DNS");
+        return pass("those that are used have them");
     }
     unless_open(
         case,
@@ -341,7 +416,9 @@ fn wishes(case: &Case<'_>, service: &Service) -> Vec<(String, String)> {
         let queue = filled("arn:{partition}:sqs:{region}::airflow-celery-{any}");
         return QUEUE_ACTIONS.iter().map(|it| (it.to_string(), queue.clone())).collect();
     }
-    service.wishes.iter().map(|(action, arn)| (action.to_string(), filled(arn))).collect()
+    let key = case.of.key().filter(|_| service.name == "kms");
+    let resource = |arn: &str| key.clone().unwrap_or_else(|| filled(arn));
+    service.wishes.iter().map(|(action, arn)| (action.to_string(), resource(arn))).collect()
 }
 
 fn policy(case: &Case<'_>) -> Answer {
@@ -356,7 +433,10 @@ fn policy(case: &Case<'_>) -> Answer {
         let all = wishes(case, service);
         let all: Vec<Wish<'_>> = all
             .iter()
-            .map(|(action, resource)| Wish { action, resource, is_exact: resource == "*", account })
+            .map(|(action, resource)| {
+                let is_exact = !resource.contains(ANY_NAME);
+                Wish { action, resource, is_exact, account }
+            })
             .collect();
         for endpoint in service.named(case)? {
             let (mut verdict, mut text) = worst(case, endpoint, &all, judge);
@@ -397,6 +477,10 @@ fn zones(case: &Case<'_>) -> Answer {
     }
     let mut elsewhere = BTreeSet::new();
     for (name, endpoint) in used(case)? {
+        // That nothing reaches it services.private-dns says.
+        if endpoint.endpoint.subnets.is_empty() {
+            continue;
+        }
         let mut own = BTreeSet::new();
         for id in &endpoint.endpoint.subnets {
             own.insert(&case.subnet(id)?.zone_id);

@@ -133,6 +133,17 @@ impl Subject {
         Some(self.told.as_ref()?.environment.name())
     }
 
+    /// The ARN of its customer managed key, if MWAA names the key and not an alias of it: policies name
+    /// keys (KMS developer guide, "Policy resource").
+    pub(super) fn key(&self) -> Option<String> {
+        let key = self.kms_key.as_deref().filter(|it| !it.contains("alias/"))?;
+        if key.starts_with("arn:") {
+            return Some(key.to_owned());
+        }
+        let (partition, id) = (self.region.partition(), key.trim_start_matches("key/"));
+        Some(format!("arn:{partition}:kms:{}:{}:key/{id}", self.region, self.account))
+    }
+
     /// Its queue, if it is there and MWAA names it.
     pub(super) fn queue(&self) -> Option<&QueueArn> {
         self.told.as_ref()?.queue.as_ref()

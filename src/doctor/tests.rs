@@ -75,6 +75,7 @@ fn endpoint(name: &str, service: &str, groups: &[&str]) -> NetworkEndpoint {
         is_gateway: false,
         private_dns: true,
         address_type: Some("ipv4".to_owned()),
+        record_type: Some("ipv4".to_owned()),
         route_tables: BTreeSet::new(),
     }
 }
@@ -362,6 +363,27 @@ fn without_endpoint(seen: &mut Network, name: &str) {
 
 fn entries(seen: &mut Network, acl: usize) -> &mut Vec<AclEntry> {
     &mut seen.acls.get_mut()[acl].entries
+/// S3's interface endpoint, with private DNS, beside what is there.
+fn s3_interface<'a>(seen: &'a mut Network, groups: &[&str]) -> &'a mut NetworkEndpoint {
+    let it = endpoint("s3-interface", "com.amazonaws.us-east-1.s3", groups);
+    seen.endpoints.get_mut().push(it);
+    found_endpoint(seen, "s3-interface")
+}
+
+/// A third subnet behind an ACL of its own, with an endpoint to S3.
+fn s3_elsewhere(seen: &mut Network) {
+    seen.subnets.get_mut().push(subnet("c", 3, "10.0.2.0/24"));
+    seen.acls.get_mut().push(tight("acl-c", "c"));
+    s3_interface(seen, &["services"]).endpoint.subnets = BTreeSet::from([subnet_id("c")]);
+}
+
+/// One more endpoint to a service, without private DNS.
+fn second(seen: &mut Network, name: &str) {
+    let mut it = endpoint("second", &format!("com.amazonaws.us-east-1.{name}"), &["services"]);
+    it.private_dns = false;
+    seen.endpoints.get_mut().push(it);
+}
+
 }
 
 fn routes(seen: &mut Network, table: usize) -> &mut Vec<Route> {
@@ -524,7 +546,7 @@ const FAULTS: &[Fault] = faults![
     closed, "a transit gateway", |n, _| (0..2).for_each(|it| routes(n, it).push(route("0.0.0.0/0", "tgw-1")))
         => "routes.way-out" Unknown;
     open, "half of the internet", |n, _| (0..2).for_each(|it| routes(n, it)[1] = route("0.0.0.0/1", "nat-1"))
-        => "routes.way-out" Unknown, "services.present" Unknown, "s3.way" Unknown;
+        => "routes.way-out" Unknown, "services.present" Unknown, "s3.way" Unknown, "hub.sqs" Unknown;
     closed, "NAT for one subnet", |n, _| routes(n, 0).push(route("0.0.0.0/0", "nat-1")) => "routes.alike" Warn;
     open, "a NAT gateway that failed", |n, _| n.nat_gateways.get_mut()[0].state = "failed".into()
         => "routes.nat" Fail, "services.present" Unknown, "s3.way" Unknown;
@@ -615,6 +637,26 @@ const FAULTS: &[Fault] = faults![
         => "services.private-dns" Fail;
     closed, "the services' group lets nobody in", |n, _| n.groups.get_mut()[2].inbound.clear() => "services.groups" Fail;
     closed, "the services' group lets in a part", |n, _| {
+    closed, "two endpoints, each with a fault of its own", |n, _| {
+        second(n, "logs");
+        found_endpoint(n, "logs").endpoint.state = State::parse("rejected");
+    } => "services.state" Fail, "services.private-dns" Fail;
+    closed, "two SQS endpoints, each with a fault of its own", |n, _| {
+        second(n, "sqs");
+        found_endpoint(n, "sqs").endpoint.state = State::parse("pendingAcceptance");
+    } => "services.state" Fail, "services.private-dns" Fail;
+    closed, "an endpoint in no subnet", |n, _| found_endpoint(n, "kms").endpoint.subnets.clear()
+        => "services.private-dns" Fail;
+    open, "an endpoint in no subnet, which has the name", |n, _| {
+        n.endpoints.get_mut().push(endpoint("kms", "com.amazonaws.us-east-1.kms", &["environment"]));
+        found_endpoint(n, "kms").endpoint.subnets.clear();
+    } => "services.private-dns" Unknown;
+    closed, "a service's endpoint of IPv6", |n, _| found_endpoint(n, "sqs").address_type = Some("ipv6".into())
+        => "services.private-dns" Fail;
+    closed, "a service's name of IPv6", |n, _| found_endpoint(n, "kms").record_type = Some("ipv6".into())
+        => "services.private-dns" Fail;
+    closed, "nobody says of which addresses a service is", |n, _| found_endpoint(n, "kms").address_type = None
+        => "services.private-dns" Unknown;
         n.groups.get_mut()[2].inbound = vec![permission(Some(443), cidr("10.0.0.0/24"))];
     } => "services.groups" Fail;
     closed, "the services' group lets in another account's group of that id", |n, _| {
@@ -651,6 +693,18 @@ const FAULTS: &[Fault] = faults![
         => "services.policy" Unknown;
     closed, "an endpoint in one zone", |n, _| drop(found_endpoint(n, "kms").endpoint.subnets.pop_last())
         => "services.zones" Warn;
+    closed, "a policy for the logs of tasks", |n, _| {
+        let tasks = "arn:aws:logs:us-east-1:210987654321:log-group:airflow-analytics-Task:*";
+        policy(n, "logs", json!([allow("logs:*", tasks)]));
+    } => "services.policy" Unknown;
+    closed, "a policy for another key than MWAA names", |n, s| {
+        s.kms_key = Some("arn:aws:kms:us-east-1:210987654321:key/2".into());
+        policy(n, "kms", json!([allow("kms:*", "arn:aws:kms:us-east-1:210987654321:key/1")]));
+    } => "services.policy" Fail;
+    closed, "a policy for one key, and MWAA names an alias", |n, s| {
+        s.kms_key = Some("alias/airflow".into());
+        policy(n, "kms", json!([allow("kms:*", "arn:aws:kms:us-east-1:210987654321:key/1")]));
+    } => "services.policy" Unknown;
 
     closed, "S3 on one route table", |n, _| _ = found_endpoint(n, "s3").route_tables.remove("rtb-main")
         => "s3.way" Fail;
@@ -674,6 +728,29 @@ const FAULTS: &[Fault] = faults![
 
     closed, "six groups", |n, s| {
         for name in ["1", "2", "3", "4", "5"] {
+    closed, "S3's interface endpoint lets nobody in", |n, _| {
+        n.groups.get_mut().push(group("silent", OWNER, Vec::new(), Vec::new()));
+        s3_interface(n, &["silent"]);
+    } => "services.groups" Fail;
+    closed, "S3's interface endpoint behind an ACL", |n, _| {
+        s3_elsewhere(n);
+        entries(n, 2).clear();
+    } => "acls.https" Fail, "acls.answers" Fail, "services.zones" Warn;
+    closed, "a group that does not let out to S3's interface endpoint", |n, _| {
+        s3_elsewhere(n);
+        n.groups.get_mut()[0].outbound[0] = permission(Some(443), cidr("10.0.0.0/23"));
+    } => "groups.outbound" Fail, "services.zones" Warn;
+    closed, "S3's interface endpoint without the images' layers", |n, _| {
+        s3_interface(n, &["services"]);
+        policy(n, "s3-interface", json!([allow("s3:*", "arn:aws:s3:::dags"), allow("s3:*", "arn:aws:s3:::dags/*")]));
+    } => "s3.policy" Fail;
+    closed, "S3's interface endpoint in no subnet", |n, _| s3_interface(n, &["services"]).endpoint.subnets.clear()
+        => "services.private-dns" Fail;
+    closed, "S3's interface endpoint is not accepted, and there is no other", |n, _| {
+        s3_interface(n, &["services"]).endpoint.state = State::parse("pendingAcceptance");
+        without_endpoint(n, "s3");
+    } => "s3.way" Fail;
+
             n.groups.get_mut().push(group(name, PARTICIPANT, Vec::new(), Vec::new()));
             s.groups.insert(group_id(name));
         }
@@ -714,6 +791,10 @@ const FAULTS: &[Fault] = faults![
     } => "hub.sqs" Unknown, "services.present" Fail;
     closed, "no SQS endpoint, and nobody sees other VPCs", |n, _| {
         without_endpoint(n, "sqs");
+    closed, "no SQS endpoint, and a hub of another account may have one", |n, _| {
+        without_endpoint(n, "sqs");
+        (0..2).for_each(|it| routes(n, it).push(route("10.0.0.0/8", "tgw-1")));
+    } => "hub.sqs" Unknown, "services.present" Unknown;
         n.elsewhere = Seen::unseen("denied");
     } => "hub.sqs" Unknown, "services.present" Fail;
 
@@ -860,7 +941,7 @@ fn a_healthy_network_passes() {
 
 /// What works in another way than in the healthy networks.
 #[rustfmt::skip]
-const RIGHT_TOO: [(&str, Change); 18] = [
+const RIGHT_TOO: &[(&str, Change)] = &[
     ("MWAA makes the endpoints", mwaas),
     ("it is being deleted, and its endpoints are gone", |n, s| {
         s.told.as_mut().unwrap().status = crate::event::Status::Deleting;
@@ -948,10 +1029,29 @@ const RIGHT_TOO: [(&str, Change); 18] = [
     }),
 ];
 
+    ("S3 by an interface endpoint, and what leads to the gateway endpoint is closed", |n, _| {
+        s3_interface(n, &["services"]);
+        policy(n, "s3", json!([allow("s3:*", "arn:aws:s3:::others/*")]));
+        (0..2).for_each(|it| entries(n, it).retain(|it| it.number != 130));
+        n.groups.get_mut()[0].outbound.pop();
+    }),
+    ("S3 by an interface endpoint alone", |n, _| {
+        s3_interface(n, &["services"]);
+        without_endpoint(n, "s3");
+    }),
+    ("an endpoint that failed, beside one that works", |n, _| {
+        second(n, "logs");
+        found_endpoint(n, "second").endpoint.state = State::parse("failed");
+    }),
+    ("a service's endpoint of both address types", |n, _| found_endpoint(n, "kms").address_type = Some("dualstack".into())),
+    ("a policy for the key that MWAA names", |n, s| {
+        s.kms_key = Some("arn:aws:kms:us-east-1:210987654321:key/1".into());
+        policy(n, "kms", json!([allow("kms:*", "arn:aws:kms:us-east-1:210987654321:key/1")]));
+    }),
 #[test]
 fn what_works_in_another_way_passes_too() {
     for (what, change) in RIGHT_TOO {
-        let checks = examined(closed, &[change]);
+        let checks = examined(closed, &[*change]);
         assert_eq!(not_right(&checks), BTreeMap::new(), "{what}\n{}", show::plain(&checks));
         assert!(checks.iter().all(|it| !it.evidence.is_empty()), "{}", show::plain(&checks));
     }
@@ -967,6 +1067,13 @@ fn of_endpoints_that_mwaa_makes_none_of_ours_is_missed() {
 
 #[test]
 fn the_evidence_names_routes_and_whole_blocks() {
+#[test]
+fn without_any_way_to_a_hub_none_is_told() {
+    let checks = examined(closed, &[|n, _| without_endpoint(n, "sqs")]);
+    assert_eq!(not_right(&checks), BTreeMap::from([("services.present", Verdict::Fail)]));
+    assert!(!checks.iter().any(|it| it.id == "hub.sqs"), "{}", show::plain(&checks));
+}
+
     let evidence = |healthy: Healthy, change: Change, id: &str| {
         let checks = examined(healthy, &[change]);
         checks.into_iter().find(|it| it.id == id).unwrap().evidence

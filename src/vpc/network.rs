@@ -499,10 +499,12 @@ pub struct NetworkEndpoint {
     pub endpoint: Endpoint,
     /// Whether it stands in route tables.
     pub is_gateway: bool,
-    /// Whether the service's own name leads to it.
+    /// Whether the service's own name leads to it, for those who ask in its VPC.
     pub private_dns: bool,
     /// Its address type, in EC2's word.
     pub address_type: Option<String>,
+    /// Of which address type the records of its names are, in EC2's word.
+    pub record_type: Option<String>,
     /// The route tables that it stands in.
     pub route_tables: BTreeSet<String>,
 }
