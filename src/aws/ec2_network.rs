@@ -89,6 +89,18 @@ impl Ec2 {
         seen
     }
 
+    /// The VPCs of these groups.
+    ///
+    /// # Errors
+    ///
+    /// As EC2 answers.
+    pub async fn vpcs_of(&self, groups: &BTreeSet<GroupId>) -> Result<BTreeSet<VpcId>, Failure> {
+        let ids = groups.iter().map(GroupId::to_string).collect();
+        let call = self.client.describe_security_groups().filters(any_of("group-id", ids));
+        let all = pages!(call, "DescribeSecurityGroups", 1000, security_groups)?;
+        Ok(all.iter().filter_map(|it| VpcId::parse(it.vpc_id()?).ok()).gather())
+    }
+
     async fn endpoints_network(
         &self,
         viewer: &AccountId,
@@ -314,9 +326,10 @@ impl Ec2 {
             let list = self::seen(self.own_list(&id).await);
             (id, list)
         }));
-        let all = all.await;
         let mut lists = known.clone();
-        lists.extend(all);
+        for (id, list) in all.await {
+            lists.insert(id, list);
+        }
         seen.prefix_lists = Seen::known(lists);
     }
 
@@ -484,11 +497,17 @@ fn ports(protocol: Protocol, from: Option<i32>, to: Option<i32>) -> Option<Optio
 }
 
 fn read_network_endpoint(endpoint: &ec2::VpcEndpoint) -> Option<NetworkEndpoint> {
+    let dns = endpoint.dns_options();
+    // One to S3 may be for those alone who ask from elsewhere by an inbound endpoint of Route 53
+    // Resolver: in the VPC the name then leads to the gateway endpoint (EC2 API, `DnsOptions`).
+    let is_elsewheres =
+        dns.and_then(|it| it.private_dns_only_for_inbound_resolver_endpoint()) == Some(true);
     Some(NetworkEndpoint {
         endpoint: read_endpoint(endpoint)?,
         is_gateway: endpoint.vpc_endpoint_type() == Some(&ec2::VpcEndpointType::Gateway),
         private_dns: endpoint.private_dns_enabled() == Some(true) && !is_elsewheres,
         address_type: endpoint.ip_address_type().map(|it| it.as_str().to_owned()),
+        record_type: dns.and_then(|it| it.dns_record_ip_type()).map(|it| it.as_str().to_owned()),
         route_tables: endpoint.route_table_ids().iter().cloned().gather(),
     })
 }
@@ -500,17 +519,11 @@ fn read_security_group(group: &ec2::SecurityGroup) -> Option<SecurityGroup> {
     Some(SecurityGroup {
         id: GroupId::parse(group.group_id()?).ok()?,
         vpc: VpcId::parse(group.vpc_id()?).ok()?,
-    let dns = endpoint.dns_options();
-    // One to S3 may be for those alone who ask from elsewhere by an inbound endpoint of Route 53
-    // Resolver: in the VPC the name then leads to the gateway endpoint (EC2 API, `DnsOptions`).
-    let is_elsewheres =
-        dns.and_then(|it| it.private_dns_only_for_inbound_resolver_endpoint()) == Some(true);
         owner: AccountId::parse(group.owner_id()?).ok()?,
         inbound: all(group.ip_permissions())?,
         outbound: all(group.ip_permissions_egress())?,
     })
 }
-        record_type: dns.and_then(|it| it.dns_record_ip_type()).map(|it| it.as_str().to_owned()),
 
 fn read_rules(rule: &ec2::IpPermission) -> Option<Vec<Permission>> {
     let protocol = Protocol::parse(rule.ip_protocol()?)?;

@@ -361,8 +361,6 @@ fn without_endpoint(seen: &mut Network, name: &str) {
     seen.endpoints.get_mut().retain(|it| it.endpoint.id != id);
 }
 
-fn entries(seen: &mut Network, acl: usize) -> &mut Vec<AclEntry> {
-    &mut seen.acls.get_mut()[acl].entries
 /// S3's interface endpoint, with private DNS, beside what is there.
 fn s3_interface<'a>(seen: &'a mut Network, groups: &[&str]) -> &'a mut NetworkEndpoint {
     let it = endpoint("s3-interface", "com.amazonaws.us-east-1.s3", groups);
@@ -384,6 +382,8 @@ fn second(seen: &mut Network, name: &str) {
     seen.endpoints.get_mut().push(it);
 }
 
+fn entries(seen: &mut Network, acl: usize) -> &mut Vec<AclEntry> {
+    &mut seen.acls.get_mut()[acl].entries
 }
 
 fn routes(seen: &mut Network, table: usize) -> &mut Vec<Route> {
@@ -635,8 +635,6 @@ const FAULTS: &[Fault] = faults![
         => "services.state" Fail;
     closed, "an endpoint without private DNS", |n, _| found_endpoint(n, "kms").private_dns = false
         => "services.private-dns" Fail;
-    closed, "the services' group lets nobody in", |n, _| n.groups.get_mut()[2].inbound.clear() => "services.groups" Fail;
-    closed, "the services' group lets in a part", |n, _| {
     closed, "two endpoints, each with a fault of its own", |n, _| {
         second(n, "logs");
         found_endpoint(n, "logs").endpoint.state = State::parse("rejected");
@@ -657,6 +655,8 @@ const FAULTS: &[Fault] = faults![
         => "services.private-dns" Fail;
     closed, "nobody says of which addresses a service is", |n, _| found_endpoint(n, "kms").address_type = None
         => "services.private-dns" Unknown;
+    closed, "the services' group lets nobody in", |n, _| n.groups.get_mut()[2].inbound.clear() => "services.groups" Fail;
+    closed, "the services' group lets in a part", |n, _| {
         n.groups.get_mut()[2].inbound = vec![permission(Some(443), cidr("10.0.0.0/24"))];
     } => "services.groups" Fail;
     closed, "the services' group lets in another account's group of that id", |n, _| {
@@ -691,8 +691,6 @@ const FAULTS: &[Fault] = faults![
     } => "services.policy" Fail;
     closed, "a policy for the tagged", |n, _| policy(n, "monitoring", json!([tagged(allow("*", "*"))]))
         => "services.policy" Unknown;
-    closed, "an endpoint in one zone", |n, _| drop(found_endpoint(n, "kms").endpoint.subnets.pop_last())
-        => "services.zones" Warn;
     closed, "a policy for the logs of tasks", |n, _| {
         let tasks = "arn:aws:logs:us-east-1:210987654321:log-group:airflow-analytics-Task:*";
         policy(n, "logs", json!([allow("logs:*", tasks)]));
@@ -705,6 +703,8 @@ const FAULTS: &[Fault] = faults![
         s.kms_key = Some("alias/airflow".into());
         policy(n, "kms", json!([allow("kms:*", "arn:aws:kms:us-east-1:210987654321:key/1")]));
     } => "services.policy" Unknown;
+    closed, "an endpoint in one zone", |n, _| drop(found_endpoint(n, "kms").endpoint.subnets.pop_last())
+        => "services.zones" Warn;
 
     closed, "S3 on one route table", |n, _| _ = found_endpoint(n, "s3").route_tables.remove("rtb-main")
         => "s3.way" Fail;
@@ -726,8 +726,6 @@ const FAULTS: &[Fault] = faults![
         policy(n, "s3", json!([allow("s3:*", "arn:aws:s3:::dags*"), allow("s3:GetObject", FIRST_LAYERS)]));
     } => "s3.policy" Unknown;
 
-    closed, "six groups", |n, s| {
-        for name in ["1", "2", "3", "4", "5"] {
     closed, "S3's interface endpoint lets nobody in", |n, _| {
         n.groups.get_mut().push(group("silent", OWNER, Vec::new(), Vec::new()));
         s3_interface(n, &["silent"]);
@@ -751,6 +749,8 @@ const FAULTS: &[Fault] = faults![
         without_endpoint(n, "s3");
     } => "s3.way" Fail;
 
+    closed, "six groups", |n, s| {
+        for name in ["1", "2", "3", "4", "5"] {
             n.groups.get_mut().push(group(name, PARTICIPANT, Vec::new(), Vec::new()));
             s.groups.insert(group_id(name));
         }
@@ -789,12 +789,12 @@ const FAULTS: &[Fault] = faults![
         hub.endpoint.vpc = VpcId::parse("vpc-hub").unwrap();
         n.elsewhere.get_mut().push(hub);
     } => "hub.sqs" Unknown, "services.present" Fail;
-    closed, "no SQS endpoint, and nobody sees other VPCs", |n, _| {
-        without_endpoint(n, "sqs");
     closed, "no SQS endpoint, and a hub of another account may have one", |n, _| {
         without_endpoint(n, "sqs");
         (0..2).for_each(|it| routes(n, it).push(route("10.0.0.0/8", "tgw-1")));
     } => "hub.sqs" Unknown, "services.present" Unknown;
+    closed, "no SQS endpoint, and nobody sees other VPCs", |n, _| {
+        without_endpoint(n, "sqs");
         n.elsewhere = Seen::unseen("denied");
     } => "hub.sqs" Unknown, "services.present" Fail;
 
@@ -1027,8 +1027,6 @@ const RIGHT_TOO: &[(&str, Change)] = &[
         planned(s);
         policy(n, "sqs", json!([allow("*", "*"), perimeter("arn:aws:sqs:*:*:airflow-celery-*")]));
     }),
-];
-
     ("S3 by an interface endpoint, and what leads to the gateway endpoint is closed", |n, _| {
         s3_interface(n, &["services"]);
         policy(n, "s3", json!([allow("s3:*", "arn:aws:s3:::others/*")]));
@@ -1048,6 +1046,8 @@ const RIGHT_TOO: &[(&str, Change)] = &[
         s.kms_key = Some("arn:aws:kms:us-east-1:210987654321:key/1".into());
         policy(n, "kms", json!([allow("kms:*", "arn:aws:kms:us-east-1:210987654321:key/1")]));
     }),
+];
+
 #[test]
 fn what_works_in_another_way_passes_too() {
     for (what, change) in RIGHT_TOO {
@@ -1066,14 +1066,14 @@ fn of_endpoints_that_mwaa_makes_none_of_ours_is_missed() {
 }
 
 #[test]
-fn the_evidence_names_routes_and_whole_blocks() {
-#[test]
 fn without_any_way_to_a_hub_none_is_told() {
     let checks = examined(closed, &[|n, _| without_endpoint(n, "sqs")]);
     assert_eq!(not_right(&checks), BTreeMap::from([("services.present", Verdict::Fail)]));
     assert!(!checks.iter().any(|it| it.id == "hub.sqs"), "{}", show::plain(&checks));
 }
 
+#[test]
+fn the_evidence_names_routes_and_whole_blocks() {
     let evidence = |healthy: Healthy, change: Change, id: &str| {
         let checks = examined(healthy, &[change]);
         checks.into_iter().find(|it| it.id == id).unwrap().evidence

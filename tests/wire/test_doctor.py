@@ -778,6 +778,18 @@ def test_without_the_endpoints_no_check_passes_that_needs_them(laid_out, doctor,
     assert (rest, told.having("fail", "warn"), told.code) == (NOT_OF_ENDPOINTS, set(), RIGHT), told
 
 
+def test_without_the_subnets_no_check_fails_and_what_needs_none_passes(laid_out, doctor, people):
+    net = laid_out(CLOSED)
+    people.fail("DescribeSubnets", "UnauthorizedOperation", status=403, times=30)
+
+    told = doctor(net)
+
+    assert (told.having("fail", "warn"), told.code) == (set(), RIGHT), told
+    passed = told.having("pass")
+    assert passed >= {"vpc.dns-support", "vpc.resolvers", "groups.count", "groups.usable"}, told
+    assert "DescribeSubnets answered UnauthorizedOperation" in told["subnets.zones"]["evidence"]
+
+
 def test_a_fault_is_told_beside_what_could_not_be_seen(laid_out, doctor, people):
     net = laid_out(CLOSED)
     net.delete("kms")

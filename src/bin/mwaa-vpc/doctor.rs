@@ -10,6 +10,7 @@ use mwaa_vpc_endpoints::aws::mwaa::Unanswered;
 use mwaa_vpc_endpoints::doctor::deployment::{Deployment, Part};
 use mwaa_vpc_endpoints::doctor::{self, Check, Subject, Verdict, show};
 use mwaa_vpc_endpoints::environment::{AccountId, Environment, GroupId, SubnetId, VpcId};
+use mwaa_vpc_endpoints::report::Failure;
 use mwaa_vpc_endpoints::vpc::Subnet;
 use serde_json::json;
 
@@ -197,7 +198,6 @@ struct Planned {
     subnets: Vec<SubnetId>,
     groups: BTreeSet<GroupId>,
     account: Option<AccountId>,
-}
     bucket: Option<String>,
 }
 
@@ -212,6 +212,7 @@ fn bucket(text: &str) -> Result<String, Problem> {
             "--bucket: {text:?} is neither the name of a bucket nor its ARN"
         ))),
     }
+}
 
 fn planned(matches: &ArgMatches) -> Result<Option<Planned>, Problem> {
     let all =
@@ -226,8 +227,8 @@ fn planned(matches: &ArgMatches) -> Result<Option<Planned>, Problem> {
         subnets: subnets.map_err(|error| Problem::usage(format!("--subnets: {error}")))?,
         groups: groups.map_err(|error| Problem::usage(format!("--groups: {error}")))?,
         account: account.map_err(|error| Problem::usage(format!("--account: {error}")))?,
-    };
         bucket: matches.get_one::<String>("bucket").map(|it| bucket(it)).transpose()?,
+    };
     Ok((!planned.subnets.is_empty()).then_some(planned))
 }
 
@@ -295,7 +296,12 @@ async fn vpc_of(
     subject: &Subject,
     named: Option<&String>,
 ) -> Result<(VpcId, Option<AccountId>), Problem> {
-    let known = accounts.ec2.known_subnets(&subject.subnets).await?;
+    let known = match accounts.ec2.known_subnets(&subject.subnets).await {
+        Ok(known) => known,
+        // Then the VPC's subnets and its owner stay unseen, and what needs them.
+        Err(_) if named.is_some() => Vec::new(),
+        Err(failure) => return of_groups(accounts, subject, failure).await,
+    };
     let first = subject.subnets.iter().find_map(|id| known.iter().find(|it| it.id == *id));
     let in_it = |vpc: &VpcId| known.iter().find(|it: &&Subnet| it.vpc == *vpc);
     match (named, first) {
@@ -313,6 +319,20 @@ async fn vpc_of(
                     "name a profile of the account that owns the VPC, and its Region: --owner-profile, --region",
                 ))
         }
+    }
+}
+
+/// The VPC of an environment's groups, if its subnets may not be seen.
+async fn of_groups(
+    accounts: &Accounts,
+    subject: &Subject,
+    failure: Failure,
+) -> Result<(VpcId, Option<AccountId>), Problem> {
+    let vpcs = accounts.ec2.vpcs_of(&subject.groups).await.unwrap_or_default();
+    let mut vpcs = vpcs.into_iter();
+    match (vpcs.next(), vpcs.next()) {
+        (Some(vpc), None) => Ok((vpc, None)),
+        _ => Err(failure.into()),
     }
 }
 
