@@ -193,6 +193,12 @@ class Call:
     ended: float = field(default=0.0, compare=False)
 
 
+def needed_beside(calls):
+    """What must be permitted, too, for such calls (CloudFormation API, `DescribeStacks`: `StackName`)."""
+    named = [it.parameters.get("StackName") for it in calls if it.action == "DescribeStacks"]
+    return set() if all(named) else {"cloudformation:ListStacks"}
+
+
 def rounds(calls):
     """How many of the calls were made one after another, each after the answer to the one before."""
     done = []

@@ -42,8 +42,9 @@ pub const OWNERS_PERMISSIONS: [&str; 16] = [
 ];
 
 /// What it needs in the environment's account.
-pub const PARTICIPANTS_PERMISSIONS: [&str; 9] = [
+pub const PARTICIPANTS_PERMISSIONS: [&str; 10] = [
     "cloudformation:DescribeStacks",
+    "cloudformation:ListStacks",
     "events:DescribeRule",
     "events:ListTargetsByRule",
     "events:TestEventPattern",

@@ -50,7 +50,8 @@ impl Stacks {
         }
     }
 
-    /// All stacks.
+    /// All stacks. Where no name is given, `ListStacks` must be permitted, too (CloudFormation API,
+    /// `DescribeStacks`: `StackName`).
     ///
     /// # Errors
     ///

@@ -38,7 +38,7 @@ pub const NEEDS: Needs = Needs {
     owner: &["cloudformation:DescribeStacks"],
     environments: &["airflow:GetEnvironment"],
     // To find a participant's queue.
-    lists: &["cloudformation:DescribeStacks"],
+    lists: &["cloudformation:DescribeStacks", "cloudformation:ListStacks"],
     function: &["lambda:InvokeFunction"],
     queues: &[
         "sqs:ChangeMessageVisibility",
