@@ -3,7 +3,7 @@
 //! What was looked at is in plain types, as with the network. The checks of the owner's side are here,
 //! those of the participant's in `participant`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::policy::{Ask, wide, word};
 use super::{
@@ -41,8 +41,8 @@ pub struct Deployment {
     pub undelivered: Seen<Part<Queue>>,
     /// The function's role.
     pub role: Seen<Part<Role>>,
-    /// The ARN of the policy that the stack attaches to it, if it does.
-    pub attached_by_stack: Option<String>,
+    /// The ARNs of the policies that the stack attaches to it.
+    pub attached_by_stack: BTreeSet<String>,
     /// The participant's side, if the environment is not of the owner's account.
     pub participant: Option<Participant>,
 }
@@ -763,7 +763,7 @@ fn role(case: &Of<'_>) -> Answer {
         }
     }
     for arn in findings.seen(&role.attached).into_iter().flatten() {
-        if case.seen.attached_by_stack.as_ref() != Some(arn) {
+        if !case.seen.attached_by_stack.contains(arn) {
             findings.add(Verdict::Warn, format!("{arn} is attached to it"));
         }
     }

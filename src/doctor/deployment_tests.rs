@@ -185,7 +185,7 @@ fn healthy() -> Scene {
         failed: there(queue(FAILED, None)),
         undelivered: there(queue(UNDELIVERED, Some(document(json!([send]))))),
         role: there(function_role),
-        attached_by_stack: None,
+        attached_by_stack: BTreeSet::new(),
         participant: Some(participant),
     };
     let answers = questions(&of).into_iter().map(|question| {

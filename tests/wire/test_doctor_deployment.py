@@ -130,7 +130,7 @@ def _own(aws):
 
 @pytest.fixture
 def guest(aws, mwaa, people, kept):
-    """One of the participant's, with a bus for participants and the role for the function to ask with."""
+    """One of the participant's, with a bus for participants, the role for the function to ask with, and diagnosis."""
     if PARTICIPANT not in kept:
         kept[PARTICIPANT] = aws.keep(_guest(aws))
     return kept[PARTICIPANT]().shown_to(people)
@@ -138,7 +138,8 @@ def guest(aws, mwaa, people, kept):
 
 def _guest(aws):
     vpc = aws.vpc()
-    it = Scene(aws, PARTICIPANT, ParticipantAccounts=PARTICIPANT, EventBusName="mwaa", ReaderRole="yes", VpcIds=vpc.id)
+    parameters = {"EventBusName": "mwaa", "ReaderRole": "yes", "VpcIds": vpc.id, "Diagnosis": "on"}
+    it = Scene(aws, PARTICIPANT, ParticipantAccounts=PARTICIPANT, **parameters)
     groups = [aws.group(vpc.id, "airflow", PARTICIPANT)]
     told = event("pending-participant", vpc, groups)
     aws.mwaa.put(told, executionRoleArn=it.role_arn, sourceBucketArn=f"arn:aws:s3:::{BUCKET}")

@@ -121,7 +121,7 @@ async fn owners(from: From<'_>, of: &Subject) -> Deployment {
         failed: nowhere(),
         undelivered: nowhere(),
         role: nowhere(),
-        attached_by_stack: None,
+        attached_by_stack: BTreeSet::new(),
         participant: None,
     };
     let Some(config) = from.owner_config else {
@@ -155,7 +155,8 @@ async fn owners(from: From<'_>, of: &Subject) -> Deployment {
         part(named("UndeliveredEventsQueue"), |url| queue(&sqs, url)),
         part(named("FunctionRole"), |name| iam.role(name)),
     );
-    let attached_by_stack = named("ParticipantsPolicy").map(str::to_owned);
+    let policies = ["DiagnosisPolicy", "ParticipantsPolicy"].into_iter();
+    let attached_by_stack = policies.filter_map(|it| named(it).map(str::to_owned)).collect();
     Deployment {
         function,
         own_rule: own,
