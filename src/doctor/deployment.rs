@@ -5,12 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::policy::{Ask, wide, word};
+use super::policy::{Ask, EVERYTHING, word};
 use super::{
-    Answer, Case, Check, CheckGroup, Entry, Seen, Subject, Unseen, Verdict, fail, found, listed,
-    participant, pass, run, unknown, warn,
+    Answer, Case, Check, CheckGroup, Entry, Seen, Subject, Unseen, Verdict, fail, found,
+    function_role, listed, participant, pass, run, unknown, warn,
 };
 use crate::environment::{AccountId, VpcId};
+use crate::event;
+use crate::report::shortened;
 use crate::settings::Settings;
 use crate::sqs_policy::Word;
 
@@ -101,6 +103,10 @@ pub struct Function {
     pub policy: Seen<Option<String>>,
     /// Where events go that it gives up on.
     pub on_failure: Seen<Option<String>>,
+    /// Where its results go, if anywhere.
+    pub on_success: Seen<Option<String>>,
+    /// The log that it writes, if Lambda says so.
+    pub log_group: Option<String>,
 }
 
 /// A rule of EventBridge.
@@ -110,9 +116,9 @@ pub struct Rule {
     pub arn: String,
     /// Whether it is enabled.
     pub enabled: bool,
-    /// Whether its pattern takes an event of the environment, as EventBridge itself says. Of a rule with a
-    /// schedule it is not asked.
-    pub takes: Seen<bool>,
+    /// Those of [`STATUSES`] of which its pattern takes no event of the environment, as EventBridge itself
+    /// says. Of a rule with a schedule it is not asked.
+    pub misses: Seen<BTreeSet<&'static str>>,
     /// Its schedule, if it has one.
     pub schedule: Option<String>,
     /// What it hands events to.
@@ -128,8 +134,47 @@ pub struct Target {
     pub role: Option<String>,
     /// The ARN of the queue for events that cannot be handed over.
     pub dead_letters: Option<String>,
-    /// What is handed over instead of the event.
-    pub input: Option<String>,
+    /// What is handed over.
+    pub input: Input,
+}
+
+/// What a rule hands over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The event.
+    Event,
+    /// This text, whatever the event is.
+    Constant(String),
+    /// What is found in the event by this path.
+    Part(String),
+    /// What a template makes of the event.
+    Transformed,
+}
+
+impl Target {
+    /// What is handed over instead of the event, if anything is.
+    fn instead(&self) -> Option<String> {
+        match &self.input {
+            Input::Event => None,
+            Input::Constant(text) => Some(format!("always {}", shortened(text))),
+            Input::Part(path) => Some(format!("{path} of the event alone")),
+            Input::Transformed => Some("what an input transformer makes of the event".to_owned()),
+        }
+    }
+}
+
+impl Rule {
+    /// What it sends to an event bus: one of this account's, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If its targets were not seen.
+    pub fn to_bus_of(&self, owner: &AccountId) -> Result<Option<&Target>, Unseen> {
+        let of_owner = format!(":{owner}:event-bus/");
+        let mut to_any = self.targets.get()?.iter().filter(|it| it.arn.contains(":event-bus/"));
+        let first = to_any.clone().next();
+        Ok(to_any.find(|it| it.arn.contains(&of_owner)).or(first))
+    }
 }
 
 /// An event bus.
@@ -148,6 +193,8 @@ pub struct Queue {
     pub arn: String,
     /// Its policy, if it has one.
     pub policy: Option<String>,
+    /// The key in KMS that it is encrypted with, if it is with one.
+    pub kms_key: Option<String>,
     /// How many messages are in it, those among them that somebody holds.
     pub messages: u64,
 }
@@ -161,8 +208,10 @@ pub struct Role {
     pub trust: String,
     /// Its own policies, by name.
     pub policies: Seen<BTreeMap<String, String>>,
-    /// The ARNs of policies that are attached to it.
-    pub attached: Seen<Vec<String>>,
+    /// The policies that are attached to it, by their ARNs.
+    pub attached: Seen<BTreeMap<String, Seen<String>>>,
+    /// What limits it, if anything does: the ARN of its permissions boundary, and what that says.
+    pub boundary: Option<(String, Seen<String>)>,
 }
 
 impl Stack {
@@ -184,8 +233,15 @@ pub fn rule_of_participant(owner: &AccountId) -> String {
     format!("mwaa-vpc-endpoints-{owner}")
 }
 
-/// An event of an environment, as MWAA's are: what rules must take.
-pub fn event_of(of: &Subject) -> serde_json::Value {
+/// The statuses of an environment that both templates' rules take the events of.
+pub const STATUSES: [&str; 7] =
+    [PENDING, "UPDATING", "AVAILABLE", "UPDATE_FAILED", "UNAVAILABLE", "CREATE_FAILED", "DELETED"];
+
+/// The status in which an environment waits for its endpoints.
+const PENDING: &str = "PENDING";
+
+/// An event of an environment that came to have a status, as MWAA's are: what rules must take.
+pub fn event_of(of: &Subject, status: &str) -> serde_json::Value {
     let (account, region) = (of.account.as_str(), of.region.as_str());
     let name = of.name().unwrap_or("planned");
     serde_json::json!({
@@ -197,7 +253,7 @@ pub fn event_of(of: &Subject) -> serde_json::Value {
         "time": "2026-03-04T10:01:12Z",
         "region": region,
         "resources": [format!("arn:{}:airflow:{region}:{account}:environment/{name}", of.region.partition())],
-        "detail": {"name": name, "status": "PENDING"},
+        "detail": {"name": name, "status": status},
     })
 }
 
@@ -279,7 +335,7 @@ const CHECKS: [Entry<Deployment>; 10] = [
         id: "deployment.role",
         title: "The function's role is as the template has it",
         source: "https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html",
-        look: role,
+        look: function_role::role,
     },
 ];
 
@@ -489,9 +545,35 @@ pub(super) fn of_rule(rule: &Rule, takes_what: Option<&str>, findings: &mut Find
         findings.add(Verdict::Fail, format!("{name} is disabled"));
     }
     if let Some(what) = takes_what
-        && findings.seen(&rule.takes) == Some(&false)
+        && let Some(misses) = findings.seen(&rule.misses)
+        && !misses.is_empty()
     {
-        findings.add(Verdict::Fail, format!("the pattern of {name} does not take {what}"));
+        let text = format!("the pattern of {name} does not take {what}");
+        let (verdict, text) = match misses.contains(PENDING) {
+            _ if misses.len() == STATUSES.len() => (Verdict::Fail, text),
+            true => (Verdict::Fail, format!("{text} with status {}", listed(misses))),
+            false => {
+                let late = "what is to be done then only a sweep does";
+                (Verdict::Warn, format!("{text} with status {}: {late}", listed(misses)))
+            }
+        };
+        findings.add(verdict, text);
+    }
+}
+
+/// One of these must be handed the event as it is.
+pub(super) fn of_targets<'a>(
+    rule: &Rule,
+    targets: impl Iterator<Item = &'a Target>,
+    none: &str,
+    findings: &mut Findings,
+) {
+    let instead: Vec<Option<String>> = targets.map(Target::instead).collect();
+    if instead.is_empty() {
+        findings.add(Verdict::Fail, format!("{} {none}", rule.arn));
+    } else if !instead.contains(&None) {
+        let what = listed(instead.into_iter().flatten());
+        findings.add(Verdict::Fail, format!("{} hands over {what}, and not the event", rule.arn));
     }
 }
 
@@ -513,8 +595,9 @@ fn rules(case: &Of<'_>) -> Answer {
         Ok(None) => {}
         Ok(Some(function)) => {
             let targets = findings.seen(&rule.targets);
-            if targets.is_some_and(|all| all.iter().all(|it| it.arn != function)) {
-                findings.add(Verdict::Fail, format!("{} has no target {function}", rule.arn));
+            if let Some(all) = targets {
+                let own = all.iter().filter(|it| it.arn == function);
+                of_targets(rule, own, &format!("has no target {function}"), &mut findings);
             }
         }
     }
@@ -557,10 +640,14 @@ fn bus_policy(case: &Of<'_>) -> Answer {
     if !case.is_deployed() || !case.is_guests() {
         return Ok(None);
     }
-    let (account, admit) = (
-        &case.of.account,
-        "set ParticipantAccounts or OrganizationId so that the account is admitted, and deploy the stack again",
-    );
+    let account = &case.of.account;
+    let settings = settings_of(case).and_then(|it| it.ok()?.ok());
+    let admit = match settings.is_some_and(|it| it.participants.contains(account)) {
+        true => REDEPLOY,
+        false => {
+            "set ParticipantAccounts or OrganizationId so that the account is admitted, and deploy the stack again; if it is, the bus's policy was changed by hand: undo that"
+        }
+    };
     let bus = match case.seen.bus.get()? {
         Part::There(bus) => bus,
         Part::Gone(name) => return fail(format!("event bus {name} is not there"), REDEPLOY),
@@ -589,6 +676,10 @@ fn bus_policy(case: &Of<'_>) -> Answer {
     }
 }
 
+/// SQS's own key of an account, which principals of it may use that may use the queue. Services may not, and
+/// its policy cannot be changed (SQS developer guide, "Key management": compatibility with AWS services).
+const KEY_OF_SQS: &str = "alias/aws/sqs";
+
 fn queues(case: &Of<'_>) -> Answer {
     if !case.is_deployed() {
         return Ok(None);
@@ -615,11 +706,44 @@ fn queues(case: &Of<'_>) -> Answer {
     if let (Some(failed), Some(Part::There(function))) =
         (failed, findings.seen(&case.seen.function))
     {
+        // The role's policies are enough within an account, but for what denies it: deployment.role.
+        let ask = Ask {
+            account: Some(&case.seen.owner),
+            action: "sqs:SendMessage",
+            resource: &failed.arn,
+            keys: &[("aws:PrincipalArn", &function.role)],
+            ..Ask::default()
+        };
+        let word = word(failed.policy.as_deref().into_iter().chain([EVERYTHING]), ask);
+        findings.add_word(word, Verdict::Warn, &format!("{} for the function", failed.arn));
+        if let Some(key) = failed.kms_key.as_deref().filter(|it| !it.ends_with(KEY_OF_SQS)) {
+            let text = format!(
+                "whether the function may use {key}, which {} is encrypted with, is not looked at",
+                failed.arn
+            );
+            findings.add(Verdict::Unknown, text);
+        }
         let to = findings.seen(&function.on_failure);
         if to.is_some_and(|to| to.as_ref() != Some(&failed.arn)) {
             let text = format!("events that the function gives up on do not go to {}", failed.arn);
             findings.add(Verdict::Warn, text);
         }
+    }
+    if let Some((queue, key)) = undelivered.and_then(|it| Some((it, it.kms_key.as_deref()?))) {
+        let (arn, of_sqs) = (&queue.arn, key.ends_with(KEY_OF_SQS));
+        let (verdict, text) = match of_sqs {
+            true => (
+                Verdict::Warn,
+                format!("EventBridge may not use {key}, which {arn} is encrypted with"),
+            ),
+            false => (
+                Verdict::Unknown,
+                format!(
+                    "whether EventBridge may use {key}, which {arn} is encrypted with, is not looked at"
+                ),
+            ),
+        };
+        findings.add(verdict, text);
     }
     if let Some(queue) = undelivered {
         match case.all_rules() {
@@ -693,7 +817,7 @@ fn schedule(case: &Of<'_>) -> Answer {
     }
     let function = function_arn(case);
     if let (Some(targets), Ok(Some(function))) = (findings.seen(&rule.targets), &function) {
-        let asks = |it: &&Target| it.arn == **function && it.input.as_deref().is_some_and(is_sweep);
+        let asks = |it: &&Target| it.arn == **function && is_sweep(&it.input);
         if !targets.iter().any(|it| asks(&it)) {
             findings
                 .add(Verdict::Warn, format!("{} does not ask the function for a sweep", rule.arn));
@@ -709,66 +833,9 @@ fn schedule(case: &Of<'_>) -> Answer {
     )
 }
 
-fn is_sweep(input: &str) -> bool {
-    serde_json::from_str::<serde_json::Value>(input).is_ok_and(|it| it["sweep"] == true)
-}
-
-/// The policies that template.yaml gives the function's role.
-const POLICIES: [&str; 3] = ["environments", "operation", "vpc-endpoints"];
-
-fn role(case: &Of<'_>) -> Answer {
-    if !case.is_deployed() {
-        return Ok(None);
-    }
-    let role = match case.seen.role.get()? {
-        Part::There(role) => role,
-        Part::Gone(name) => return fail(format!("role {name} is not there"), REDEPLOY),
-        Part::NotOfStack => return fail("the stack has no role", REDEPLOY),
-    };
-    let mut findings = Findings::default();
-    if let Some(Part::There(function)) = findings.seen(&case.seen.function)
-        && function.role != role.arn
-    {
-        let text = format!("the function has another role than the stack's: {}", function.role);
-        findings.add(Verdict::Warn, text);
-    }
-    let lambda = Ask {
-        service: Some("lambda.amazonaws.com"),
-        action: "sts:AssumeRole",
-        resource: &role.arn,
-        ..Ask::default()
-    };
-    findings.add_word(
-        word([role.trust.as_str()], lambda),
-        Verdict::Fail,
-        "Lambda may not assume it",
-    );
-    if let Some(policies) = findings.seen(&role.policies) {
-        let lacking: Vec<_> = POLICIES.iter().filter(|it| !policies.contains_key(**it)).collect();
-        if !lacking.is_empty() {
-            findings.add(Verdict::Fail, format!("its policies {} are not there", listed(lacking)));
-        }
-        for (name, document) in policies {
-            if !POLICIES.contains(&name.as_str()) {
-                findings.add(Verdict::Warn, format!("its policy {name} is not the template's"));
-            }
-            match wide(document) {
-                Some(wide) if wide.is_empty() => {}
-                Some(wide) => {
-                    let text = format!("its policy {name} allows {}", listed(wide));
-                    findings.add(Verdict::Warn, text);
-                }
-                None => findings.add(Verdict::Unknown, format!("its policy {name} cannot be read")),
-            }
-        }
-    }
-    for arn in findings.seen(&role.attached).into_iter().flatten() {
-        if !case.seen.attached_by_stack.contains(arn) {
-            findings.add(Verdict::Warn, format!("{arn} is attached to it"));
-        }
-    }
-    findings.answer(
-        format!("{} has the template's policies, and no other", role.arn),
-        "take off what the template does not give it, and put back what lacks (template.yaml, FunctionRole)",
-    )
+/// Whether the function would take it for a sweep, and do what is to be done.
+fn is_sweep(input: &Input) -> bool {
+    let Input::Constant(text) = input else { return false };
+    let read = serde_json::from_str(text).ok().and_then(|it| event::parse(it).ok());
+    read.is_some_and(|it| it.work == event::Work::Sweep && !it.dry_run)
 }

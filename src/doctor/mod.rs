@@ -8,6 +8,7 @@ mod acls;
 pub mod deployment;
 #[cfg(test)]
 mod deployment_tests;
+mod function_role;
 mod groups;
 mod hub;
 mod ours;

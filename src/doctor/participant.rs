@@ -1,10 +1,11 @@
 //! The participant's side of the way of an event.
 
 use super::deployment::{
-    Deployment, Findings, Part, Participant, REDEPLOY, of_rule, of_status, settings_of,
+    Deployment, Findings, Part, Participant, REDEPLOY, of_rule, of_status, of_targets, settings_of,
 };
-use super::policy::{Ask, word};
+use super::policy::{Ask, Rights, word};
 use super::{Answer, Case, Entry, Unseen, Verdict, fail, listed, warn};
+use crate::sqs_policy::ANY_NAME;
 
 const CROSS_ACCOUNT: &str =
     "https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html";
@@ -104,6 +105,10 @@ fn rule(case: &Of<'_>) -> Answer {
         let begin = format!("arn:{}:events:{region}:{owner}:event-bus/", region.partition());
         let to: Vec<&str> = targets.iter().map(|it| it.arn.as_str()).collect();
         let of_owner = to.iter().any(|it| it.starts_with(&begin));
+        if of_owner {
+            let own = targets.iter().filter(|it| it.arn.starts_with(&begin));
+            of_targets(rule, own, "", &mut findings);
+        }
         match bus(case) {
             _ if !of_owner => {
                 let to = if to.is_empty() { "nothing".to_owned() } else { listed(to) };
@@ -136,10 +141,7 @@ fn rule(case: &Of<'_>) -> Answer {
 fn forward(case: &Of<'_>) -> Answer {
     let Some(side) = case.there() else { return Ok(None) };
     let Part::There(rule) = side.rule.get()? else { return Ok(None) };
-    let targets = rule.targets.get()?;
-    let Some(target) = targets.iter().find(|it| it.arn.contains(":event-bus/")) else {
-        return Ok(None);
-    };
+    let Some(target) = rule.to_bus_of(&case.seen.owner)? else { return Ok(None) };
     let role = match side.forward.get()? {
         Part::There(role) => role,
         Part::Gone(name) => return fail(format!("role {name} is not there"), REDEPLOY),
@@ -151,6 +153,11 @@ fn forward(case: &Of<'_>) -> Answer {
     let to = bus(case).ok().flatten().unwrap_or(&target.arn);
     let account = &case.of.account;
     let mut findings = Findings::default();
+    let sends = rule.targets.get()?.iter().find(|it| it.arn == to).unwrap_or(target);
+    if let Some(other) = sends.role.as_ref().filter(|it| **it != role.arn) {
+        let text = format!("{other}, which sends to {to}, was not looked at");
+        findings.add(Verdict::Unknown, text);
+    }
     let keys = [("aws:SourceArn", rule.arn.as_str()), ("aws:SourceAccount", account.as_str())];
     let trust = Ask {
         service: Some("events.amazonaws.com"),
@@ -161,23 +168,10 @@ fn forward(case: &Of<'_>) -> Answer {
     };
     let about = format!("EventBridge may not assume {}", role.arn);
     findings.add_word(word([role.trust.as_str()], trust), Verdict::Fail, &about);
-    if let Some(policies) = findings.seen(&role.policies) {
-        let send = Ask {
-            account: Some(account),
-            action: "events:PutEvents",
-            resource: to,
-            ..Ask::default()
-        };
-        let word = word(policies.values().map(String::as_str), send);
-        findings.add_word(word, Verdict::Fail, &format!("{} may not send to {to}", role.arn));
-    }
-    if let Some(attached) = findings.seen(&role.attached)
-        && !attached.is_empty()
-    {
-        let text =
-            format!("what {} says is not looked at, which is attached to it", listed(attached));
-        findings.add(Verdict::Unknown, text);
-    }
+    let send =
+        Ask { account: Some(account), action: "events:PutEvents", resource: to, ..Ask::default() };
+    let about = format!("{}, to send to {to}", role.arn);
+    findings.add_word(Rights::of(role).word(send), Verdict::Fail, &about);
     findings.answer(format!("{} may send to {to}", role.arn), REDEPLOY)
 }
 
@@ -187,24 +181,55 @@ fn reader(case: &Of<'_>) -> Answer {
     // One that cannot be read is told by deployment.settings.
     let Ok(settings) = settings? else { return Ok(None) };
     let Some(name) = settings.reader_role else { return Ok(None) };
-    const REMEDY: &str = "set ReaderRole to yes in participant.yaml, too, and deploy it; until then the function is told of the environment by events alone";
+    const REMEDY: &str = "set ReaderRole to yes in both templates, and deploy them; if something was changed by hand, undo that; until then the function is told of the environment by events alone";
     let role = match side.reader.get()? {
         Part::There(role) => role,
         Part::Gone(_) | Part::NotOfStack => {
             return warn(format!("account {} has no role {name}", case.of.account), REMEDY);
         }
     };
+    let mut findings = Findings::default();
+    if role.arn.rsplit('/').next() != Some(name.as_str()) {
+        let text =
+            format!("role {name}, which the function is told to ask with, was not looked at");
+        findings.add(Verdict::Unknown, text);
+    }
     let Part::There(function) = case.seen.function.get()? else { return Ok(None) };
-    let keys = [("aws:PrincipalArn", function.role.as_str())];
-    let ask = Ask {
+    let mut keys = vec![("aws:PrincipalArn", function.role.as_str())];
+    keys.extend(case.of.organization.as_deref().map(|it| ("aws:ResourceOrgID", it)));
+    let assume = Ask {
         account: Some(&case.seen.owner),
         action: "sts:AssumeRole",
         resource: &role.arn,
         keys: &keys,
         ..Ask::default()
     };
-    let mut findings = Findings::default();
-    let about = format!("{} may not assume {}", function.role, role.arn);
-    findings.add_word(word([role.trust.as_str()], ask), Verdict::Warn, &about);
-    findings.answer(format!("{} trusts {}", role.arn, function.role), REMEDY)
+    let about = format!("{}, to be assumed by {}", role.arn, function.role);
+    findings.add_word(word([role.trust.as_str()], assume), Verdict::Warn, &about);
+    match findings.seen(&case.seen.role) {
+        Some(Part::There(own)) if own.arn == function.role => {
+            let about = format!("{}, to assume {}", own.arn, role.arn);
+            findings.add_word(Rights::of(own).word(assume), Verdict::Warn, &about);
+        }
+        Some(_) => {
+            let text = format!("the function's role, {}, was not looked at", function.role);
+            findings.add(Verdict::Unknown, text);
+        }
+        None => {}
+    }
+    let (account, region, rights) = (&case.of.account, &case.of.region, Rights::of(role));
+    let environment = format!(
+        "arn:{}:airflow:{region}:{account}:environment/{}",
+        region.partition(),
+        case.of.name().unwrap_or(ANY_NAME)
+    );
+    for (action, resource) in
+        [("airflow:GetEnvironment", environment.as_str()), ("airflow:ListEnvironments", "*")]
+    {
+        let ask = Ask { account: Some(account), action, resource, ..Ask::default() };
+        let about = format!("{}, to ask MWAA", role.arn);
+        findings.add_word(rights.word(ask), Verdict::Warn, &about);
+    }
+    findings
+        .answer(format!("{} may assume {}, which may ask MWAA", function.role, role.arn), REMEDY)
 }

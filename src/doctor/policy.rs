@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+use super::Unseen;
+use super::deployment::Role;
 use crate::environment::AccountId;
 use crate::sqs_policy::{Asker, Facts, Wish, Word, judge_of};
 
@@ -25,21 +27,116 @@ pub(super) struct Ask<'a> {
 
 /// What documents together say of a request. Without any it is refused.
 pub(super) fn word<'a>(documents: impl IntoIterator<Item = &'a str>, ask: Ask<'_>) -> Word {
-    let mut all = Vec::new();
-    for document in documents {
-        match statements(document) {
-            Some(statements) => all.extend(statements),
-            None => return Word::Unclear("a policy cannot be read".to_owned()),
+    match Statements::of(documents) {
+        Some(all) => all.word(ask),
+        None => Word::Unclear(UNREADABLE.to_owned()),
+    }
+}
+
+const UNREADABLE: &str = "a policy cannot be read";
+
+/// Statements of documents that count together.
+#[derive(Default)]
+struct Statements(Vec<Value>);
+
+impl Statements {
+    /// None if a document cannot be read.
+    fn of<'a>(documents: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let mut all = Vec::new();
+        for document in documents {
+            all.extend(statements(document)?);
+        }
+        Some(Self(all))
+    }
+
+    fn word(&self, ask: Ask<'_>) -> Word {
+        if self.0.is_empty() {
+            return Word::Refused("there is no policy".to_owned());
+        }
+        let Ask { action, resource, account, service, keys, .. } = ask;
+        // Those that surely are about other actions are not handed on: there may be many.
+        let is_named = |it: &str| it.contains(['*', '?', '$']) || it.eq_ignore_ascii_case(action);
+        let may_be_about = |it: &&Value| match (it.get("Action"), it.get("NotAction")) {
+            (Some(named), None) => texts(named).is_none_or(|all| all.into_iter().any(is_named)),
+            _ => true,
+        };
+        let about: Vec<&Value> = self.0.iter().filter(may_be_about).collect();
+        if about.is_empty() {
+            return Word::Refused(format!("no statement allows {action}"));
+        }
+        let document = json!({"Version": "2012-10-17", "Statement": about}).to_string();
+        let facts = Facts { organization: ask.organization.map(str::to_owned), ..Facts::default() };
+        let wish = Wish { action, resource, is_exact: true, account };
+        judge_of(&document, &wish, &facts, Asker { service, keys })
+    }
+}
+
+/// What a role may: by policies of its own, by those that are attached to it, and within its permissions
+/// boundary.
+pub(super) struct Rights<'a> {
+    own: Option<Statements>,
+    /// The same and one that allows everything, if not all policies were seen; and why they were not. What it
+    /// refuses is denied, whatever the others say.
+    open: Option<(Option<Statements>, String)>,
+    within: Option<(&'a str, Result<Option<Statements>, Unseen>)>,
+}
+
+/// A policy that allows everything.
+pub(super) const EVERYTHING: &str =
+    r#"{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}"#;
+
+impl<'a> Rights<'a> {
+    pub(super) fn of(role: &'a Role) -> Self {
+        let (mut documents, mut unseen) = (Vec::new(), None);
+        let mut add = |document: Result<&'a String, Unseen>| match document {
+            Ok(document) => documents.push(document.as_str()),
+            Err(Unseen(why)) => unseen = Some(why),
+        };
+        match role.policies.get() {
+            Ok(all) => all.values().for_each(|it| add(Ok(it))),
+            Err(why) => add(Err(why)),
+        }
+        match role.attached.get() {
+            Ok(all) => all.values().for_each(|it| add(it.get())),
+            Err(why) => add(Err(why)),
+        }
+        let within = role.boundary.as_ref().map(|(arn, document)| {
+            (arn.as_str(), document.get().map(|it| Statements::of([it.as_str()])))
+        });
+        let open =
+            unseen.map(|why| (Statements::of(documents.iter().copied().chain([EVERYTHING])), why));
+        Self { own: Statements::of(documents), open, within }
+    }
+
+    /// What they say of a request.
+    pub(super) fn word(&self, ask: Ask<'_>) -> Word {
+        let of = |all: &Option<Statements>| match all {
+            Some(all) => all.word(ask),
+            None => Word::Unclear(UNREADABLE.to_owned()),
+        };
+        let own = match &self.open {
+            None => of(&self.own),
+            Some((open, why)) => match of(open) {
+                Word::Refused(denied) => Word::Refused(denied),
+                _ => {
+                    Word::Unclear(format!("whether {} is allowed was not seen: {why}", ask.action))
+                }
+            },
+        };
+        let Some((arn, within)) = &self.within else { return own };
+        let within = match within {
+            Ok(all) => of(all),
+            Err(Unseen(why)) => Word::Unclear(why.clone()),
+        };
+        let by = |why: String| format!("{why}, by the permissions boundary {arn}");
+        match (own, within) {
+            (Word::Refused(why), _) => Word::Refused(why),
+            (_, Word::Refused(why)) => Word::Refused(by(why)),
+            (Word::Unclear(why), _) => Word::Unclear(why),
+            (Word::Allowed, Word::Unclear(why)) => Word::Unclear(by(why)),
+            (Word::Allowed, Word::Allowed) => Word::Allowed,
         }
     }
-    if all.is_empty() {
-        return Word::Refused("there is no policy".to_owned());
-    }
-    let document = json!({"Version": "2012-10-17", "Statement": all}).to_string();
-    let facts = Facts { organization: ask.organization.map(str::to_owned), ..Facts::default() };
-    let Ask { action, resource, account, service, keys, .. } = ask;
-    let wish = Wish { action, resource, is_exact: true, account };
-    judge_of(&document, &wish, &facts, Asker { service, keys })
 }
 
 /// A document's statements. A role's policies name no principal, since it is the role; and a role's
@@ -61,24 +158,31 @@ pub(super) fn statements(document: &str) -> Option<Vec<Value>> {
     Some(all)
 }
 
-/// The actions that statements allow by a pattern or by an exception, and not by their names.
-pub(super) fn wide(document: &str) -> Option<Vec<String>> {
-    let mut wide = Vec::new();
-    for statement in statements(document)? {
-        if statement["Effect"] != "Allow" {
-            continue;
-        }
-        if let Some(but) = statement.get("NotAction") {
-            wide.push(format!("all but {but}"));
-        }
-        let actions = match &statement["Action"] {
-            Value::Array(all) => all.clone(),
-            one => vec![one.clone()],
-        };
-        let actions = actions.iter().filter_map(Value::as_str);
-        wide.extend(actions.filter(|it| it.contains(['*', '?'])).map(str::to_owned));
+/// What statements allow: actions, patterns of them, and exceptions.
+pub(super) fn actions(document: &str) -> Option<Vec<String>> {
+    let mut all = Vec::new();
+    for statement in statements(document)?.iter().filter(|it| it["Effect"] == "Allow") {
+        all.extend(statement.get("NotAction").map(|but| format!("all but {but}")));
+        all.extend(all_of(&statement["Action"]));
     }
-    Some(wide)
+    Some(all)
+}
+
+/// The texts of an element, which is one or a list of them; those that are no texts are left out.
+pub(super) fn all_of(element: &Value) -> Vec<String> {
+    let all = match element {
+        Value::Array(all) => all.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    all.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// The same, if they are all texts.
+fn texts(element: &Value) -> Option<Vec<&str>> {
+    match element {
+        Value::Array(all) => all.iter().map(Value::as_str).collect(),
+        one => Some(vec![one.as_str()?]),
+    }
 }
 
 #[cfg(test)]
@@ -127,12 +231,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_by_a_pattern_is_wide() {
+    fn what_is_allowed_is_listed() {
         let document = json!({"Statement": [
             {"Effect": "Allow", "Action": ["ec2:*", "sqs:SendMessage"], "Resource": "*"},
             {"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"},
             {"Effect": "Deny", "Action": "*", "Resource": "*"},
         ]});
-        assert_eq!(wide(&document.to_string()).unwrap(), ["ec2:*", "all but \"iam:*\""]);
+        let all = actions(&document.to_string()).unwrap();
+        assert_eq!(all, ["ec2:*", "sqs:SendMessage", "all but \"iam:*\""]);
     }
 }

@@ -43,8 +43,8 @@ pub struct Question {
     pub topic: Topic,
     /// The actions.
     pub actions: Vec<String>,
-    /// The ARNs of what they are done with. One of them is enough.
-    pub resources: Vec<String>,
+    /// The ARN of what they are done with, or of an example of it.
+    pub resource: String,
     /// Condition keys with their values.
     pub keys: Vec<(&'static str, String)>,
 }
@@ -83,7 +83,7 @@ pub fn questions(of: &Subject) -> Vec<Question> {
     let (partition, region, account) = (of.region.partition(), &of.region, &of.account);
     let arn = |rest: String| format!("arn:{partition}:{rest}");
     let question =
-        |topic, actions: &[&str], resources: Vec<String>, more: Option<(&'static str, String)>| {
+        |topic, actions: &[&str], resource: String, more: Option<(&'static str, String)>| {
             let usual = [
                 ("aws:RequestedRegion", region.to_string()),
                 ("aws:SecureTransport", "true".to_owned()),
@@ -92,51 +92,90 @@ pub fn questions(of: &Subject) -> Vec<Question> {
             Question {
                 topic,
                 actions: actions.iter().map(|it| (*it).to_owned()).collect(),
-                resources,
+                resource,
                 keys: usual.into_iter().chain(more).collect(),
             }
         };
     let queue = arn(format!("sqs:{region}:*:airflow-celery-*"));
-    let queues = of.queue().map(|it| it.as_str().to_owned()).into_iter().chain([queue]).collect();
+    let queue = of.queue().map_or(queue, |it| it.as_str().to_owned());
     let log = format!("airflow-{}-Task", of.name().unwrap_or("*"));
     let log = arn(format!("logs:{region}:{account}:log-group:{log}:log-stream:worker"));
-    let key = match &of.kms_key {
-        Some(key) if key.starts_with("arn:") => key.clone(),
-        Some(id) => arn(format!("kms:{region}:{account}:key/{id}")),
-        None => arn(format!("kms:{region}:{AWS_OWNED_KEY}")),
-    };
+    let key = arn(format!("kms:{}", key(of)));
     let domain = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
     let by_sqs = ("kms:ViaService", format!("sqs.{region}.{domain}"));
     let mut all = vec![
-        question(Topic::Queue, &QUEUE_ACTIONS, queues, None),
+        question(Topic::Queue, &QUEUE_ACTIONS, queue, None),
         question(
             Topic::Logs,
             &["logs:CreateLogStream", "logs:GetLogEvents", "logs:PutLogEvents"],
-            vec![log],
+            log,
             None,
         ),
         question(
             Topic::Metrics,
             &["cloudwatch:PutMetricData"],
-            vec!["*".to_owned()],
+            "*".to_owned(),
             Some(("cloudwatch:namespace", "AmazonMWAA".to_owned())),
         ),
         question(
             Topic::Key,
             &["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"],
-            vec![key],
+            key,
             Some(by_sqs),
         ),
     ];
     if let Some(bucket) = &of.bucket {
         let bucket = arn(format!("s3:::{bucket}"));
-        let object = vec![format!("{bucket}/dags/dag.py")];
+        let dags = of.dag_path.as_deref().unwrap_or("dags").trim_matches('/');
+        let object = format!("{}{DAG}", format!("{bucket}/{dags}").trim_end_matches('/'));
         all.push(question(Topic::Bucket, &["s3:GetObject", "s3:GetObjectVersion"], object, None));
         let of_bucket =
             ["s3:GetBucketPublicAccessBlock", "s3:GetBucketVersioning", "s3:ListBucket"];
-        all.push(question(Topic::Bucket, &of_bucket, vec![bucket], None));
+        all.push(question(Topic::Bucket, &of_bucket, bucket, None));
     }
     all
+}
+
+/// A DAG, in its folder.
+const DAG: &str = "/dag.py";
+
+/// The key that the queue is encrypted with: Region, account and id. Policies on keys name keys, so that in
+/// place of an alias there is a key that nobody has.
+fn key(of: &Subject) -> String {
+    let (region, account) = (&of.region, &of.account);
+    let Some(key) = &of.kms_key else { return format!("{region}:{AWS_OWNED_KEY}") };
+    let (begin, id) = match key.splitn(6, ':').collect::<Vec<_>>().as_slice() {
+        ["arn", _, _, region, account, id] => (format!("{region}:{account}"), *id),
+        _ => (format!("{region}:{account}"), key.as_str()),
+    };
+    match id.strip_prefix("key/").unwrap_or(id) {
+        alias if alias.starts_with("alias/") => {
+            let nobodys = AWS_OWNED_KEY.split_once(':').map_or("", |(_, key)| key);
+            format!("{begin}:{nobodys}")
+        }
+        id => format!("{begin}:key/{id}"),
+    }
+}
+
+/// Why what is asked about is an example, if it is: the role may allow the right one and not this.
+fn doubt(of: &Subject, decision: &Decision, topic: Topic) -> Option<String> {
+    let is_planned = of.told.is_none();
+    let option = |name: &str| Some(format!("{name} says which it is"));
+    match topic {
+        Topic::Queue if of.queue().is_none() => Some("MWAA has not named the queue yet".to_owned()),
+        Topic::Logs if of.name().is_none() => option("--name"),
+        Topic::Key => match &of.kms_key {
+            Some(key) if key.contains("alias/") => {
+                Some(format!("the key behind {key} was not seen"))
+            }
+            None if is_planned => option("--kms-key"),
+            _ => None,
+        },
+        Topic::Bucket if of.dag_path.is_none() && decision.resource.ends_with(DAG) => {
+            option("--dag-s3-path")
+        }
+        _ => None,
+    }
 }
 
 const GUIDE: &str = "https://docs.aws.amazon.com/mwaa/latest/userguide/mwaa-create-role.html";
@@ -246,7 +285,7 @@ fn answered(case: &Of<'_>, topic: Topic) -> Answer {
         let actions: BTreeSet<&str> = decisions.iter().map(|it| it.action.as_str()).collect();
         for action in actions {
             let of_it: Vec<_> = decisions.iter().filter(|it| it.action == action).collect();
-            of_action(action, &of_it, &mut findings);
+            of_action(action, &of_it, &|it| doubt(case.of, it, topic), &mut findings);
             allowed.insert(action);
         }
     }
@@ -257,26 +296,30 @@ fn answered(case: &Of<'_>, topic: Topic) -> Answer {
     )
 }
 
-fn of_action(action: &str, decisions: &[&Decision], findings: &mut Findings) {
+fn of_action(
+    action: &str,
+    decisions: &[&Decision],
+    doubt: &dyn Fn(&Decision) -> Option<String>,
+    findings: &mut Findings,
+) {
     let unclear = |it: &Decision| -> BTreeSet<String> {
         it.missing_keys.iter().filter(|key| bears(key, action)).cloned().collect()
     };
-    let denied = decisions.iter().find(|it| it.outcome == Outcome::Denied);
-    let allowed = decisions.iter().find(|it| it.outcome == Outcome::Allowed);
-    let Some(decided) = denied.or(allowed).or(decisions.first()) else { return };
-    let keys = unclear(decided);
-    let resource = &decided.resource;
-    let by = decided.forbidden_by.map(|by| format!(" ({by})")).unwrap_or_default();
-    match decided.outcome {
-        Outcome::Allowed if keys.is_empty() => {}
-        Outcome::Allowed | Outcome::NotAllowed | Outcome::Denied if !keys.is_empty() => findings
-            .add(
-                Verdict::Unknown,
-                format!("whether {action} on {resource} is allowed depends on {}", listed(keys)),
-            ),
-        Outcome::Denied => {
-            findings.add(Verdict::Fail, format!("{action} on {resource} is denied{by}"));
+    for decided in decisions {
+        let (resource, keys) = (&decided.resource, unclear(decided));
+        let by = decided.forbidden_by.map(|by| format!(" ({by})")).unwrap_or_default();
+        // Where the resource is another account's, the outcome is that of the role's own policies.
+        let is_allowed = decided.outcome == Outcome::Allowed && decided.forbidden_by.is_none();
+        let how = if decided.outcome == Outcome::Denied { "denied" } else { "not allowed" };
+        if !keys.is_empty() {
+            let on = listed(keys);
+            let text = format!("whether {action} on {resource} is allowed depends on {on}");
+            findings.add(Verdict::Unknown, text);
+        } else if !is_allowed && let Some(doubt) = doubt(decided) {
+            let text = format!("{action} on {resource} is {how}{by}, which is an example: {doubt}");
+            findings.add(Verdict::Unknown, text);
+        } else if !is_allowed {
+            findings.add(Verdict::Fail, format!("{action} on {resource} is {how}{by}"));
         }
-        _ => findings.add(Verdict::Fail, format!("{action} on {resource} is not allowed{by}")),
     }
 }

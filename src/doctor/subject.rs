@@ -20,11 +20,15 @@ pub struct Subject {
     pub subnets: Vec<SubnetId>,
     /// Its security groups.
     pub groups: BTreeSet<GroupId>,
+    /// What it is to be called, if that is said of one that is to be.
+    pub planned_name: Option<String>,
     /// The bucket of its DAGs, if it is known.
     pub bucket: Option<String>,
+    /// Where its DAGs lie in the bucket, if it is known.
+    pub dag_path: Option<String>,
     /// The role that its workers have, if it is known: its ARN.
     pub execution_role: Option<String>,
-    /// Its customer managed key in KMS, if MWAA names one: its ARN.
+    /// Its customer managed key in KMS, if one is named: by its id, its ARN or an alias.
     pub kms_key: Option<String>,
     /// How many workers and schedulers it may still start, each of which takes an address.
     pub tasks: u32,
@@ -58,7 +62,9 @@ impl Subject {
             region,
             subnets,
             groups,
+            planned_name: None,
             bucket: None,
+            dag_path: None,
             execution_role: None,
             kms_key: None,
             tasks: u32::try_from(WORKERS + SCHEDULERS).unwrap_or_default(),
@@ -96,6 +102,7 @@ impl Subject {
         let bucket = bucket.and_then(|arn| arn.rsplit(':').next()).map(str::to_owned);
         let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
         let (execution_role, kms_key) = (text("ExecutionRoleArn"), text("KmsKey"));
+        let dag_path = text("DagS3Path");
         let most = number("MaxWorkers").unwrap_or(WORKERS);
         let (running, schedulers) =
             (number("MinWorkers").unwrap_or(1), number("Schedulers").unwrap_or(SCHEDULERS));
@@ -116,7 +123,9 @@ impl Subject {
             region: spec.environment.region.clone(),
             subnets: spec.subnets.clone(),
             groups: spec.groups.clone(),
+            planned_name: None,
             bucket,
+            dag_path,
             execution_role,
             kms_key,
             tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
@@ -128,9 +137,12 @@ impl Subject {
         })
     }
 
-    /// Its name, if it is there.
+    /// Its name, if it is known.
     pub(super) fn name(&self) -> Option<&str> {
-        Some(self.told.as_ref()?.environment.name())
+        match &self.told {
+            Some(told) => Some(told.environment.name()),
+            None => self.planned_name.as_deref(),
+        }
     }
 
     /// The ARN of its customer managed key, if MWAA names the key and not an alias of it: policies name

@@ -1,4 +1,5 @@
-"""What moto does not answer, and a person's tools ask: TestEventPattern, SimulatePrincipalPolicy, and RAM's ListPrincipals.
+"""What moto does not answer, and a person's tools ask: TestEventPattern, SimulatePrincipalPolicy, RAM's ListPrincipals, and
+the log that a function writes.
 
 Importing this module puts them into every moto server of this process.
 """
@@ -7,6 +8,7 @@ import fnmatch
 import json
 from urllib.parse import unquote
 
+from moto.awslambda.models import LambdaFunction
 from moto.core.responses import ActionResult, BaseResponse
 from moto.events.models import EventPattern
 from moto.events.responses import EventsHandler
@@ -25,6 +27,22 @@ def _test_event_pattern(self):
 
 
 EventsHandler.test_event_pattern = _test_event_pattern
+
+
+def _with_its_log(make, describe):
+    def init(self, account_id, spec, *more, **named):
+        make(self, account_id, spec, *more, **named)
+        self.logging_config = spec.get("LoggingConfig")
+
+    def configuration(self, *more, **named):
+        return {**describe(self, *more, **named), "LoggingConfig": self.logging_config}
+
+    return init, configuration
+
+
+LambdaFunction.__init__, LambdaFunction.get_configuration = _with_its_log(
+    LambdaFunction.__init__, LambdaFunction.get_configuration
+)
 
 
 def _listed(value):

@@ -125,6 +125,7 @@ class _Maker:
             Role=it["Role"],
             Handler=it["Handler"],
             Code={"ZipFile": code.getvalue()},
+            LoggingConfig={"LogFormat": "JSON", "LogGroup": it["LoggingConfig"]["LogGroup"]},
             Environment={"Variables": {key: str(value) for key, value in it["Environment"]["Variables"].items()}},
         )
         self.client["lambda"].put_function_concurrency(

@@ -7,6 +7,8 @@ import time
 import pytest
 from command_line import OF_BOTH, OF_OWNER
 from harness import LOOKS, OWNER, PARTICIPANT, REGION, event, needed_beside, rounds_of
+from moto.core.responses import ActionResult
+from moto.iam.responses import IamResponse
 from stacks import Stacks
 
 STACK = "mwaa-vpc-endpoints"
@@ -241,12 +243,12 @@ def variables(scene, **more):
     client.update_function_configuration(FunctionName=name, Environment={"Variables": {**had, **more}})
 
 
-@fault("own", deployment_settings="fail")
+@fault("own", deployment_settings="fail", deployment_role="warn")  # which is not limited to that VPC
 def a_vpc_that_is_not_served(scene):
     variables(scene, VPC_IDS="vpc-0123456789abcdef0")
 
 
-@fault("own", deployment_settings="fail")
+@fault("own", deployment_settings="fail", deployment_role="unknown")
 def a_setting_that_cannot_be_read(scene):
     variables(scene, DELETION="perhaps")
 
@@ -271,6 +273,13 @@ def a_rule_that_is_gone(scene):
 @fault("own", deployment_rules="fail")
 def a_rule_without_a_target(scene):
     scene.events().remove_targets(Rule=scene.owners["DefaultBusRule"], Ids=["function"])
+
+
+@fault("own", deployment_rules="fail")
+def a_rule_that_hands_over_a_part(scene):
+    rule = scene.owners["DefaultBusRule"]
+    (target,) = scene.events().list_targets_by_rule(Rule=rule)["Targets"]
+    scene.events().put_targets(Rule=rule, Targets=[{**target, "InputPath": "$.detail"}])
 
 
 @fault("own", deployment_rules="fail")
@@ -352,6 +361,15 @@ def inline(scene, name, statements):
     scene.iam().put_role_policy(RoleName=scene.owners["FunctionRole"], PolicyName=name, PolicyDocument=document)
 
 
+@fault("own", deployment_role="fail")
+def a_boundary(scene):
+    policy = {"Version": "2012-10-17", "Statement": [statement("s3:GetObject", "*")]}
+    made = scene.iam().create_policy(PolicyName="limit", PolicyDocument=json.dumps(policy))
+    scene.iam().put_role_permissions_boundary(
+        RoleName=scene.owners["FunctionRole"], PermissionsBoundary=made["Policy"]["Arn"]
+    )
+
+
 @fault("own", deployment_role="warn")
 def a_wildcard(scene):
     inline(scene, "vpc-endpoints", [statement("ec2:*", "*")])
@@ -414,6 +432,11 @@ def a_participants_role_that_trusts_somebody_else(scene):
 
 
 @fault("guest", participant_reader="warn")
+def a_role_to_ask_with_that_is_not_there(scene):
+    variables(scene, READER_ROLE="somebody")
+
+
+@fault("guest", participant_reader="warn")
 def no_role_to_ask_with(scene):
     iam, role = scene.iam(PARTICIPANT), scene.participants["ReaderRoleForOwner"]
     iam.delete_role_policy(RoleName=role, PolicyName="read")
@@ -473,6 +496,44 @@ def test_a_fault_is_told_by_its_check_and_by_no_other(request, cli, name):
     assert wrong(cli, scene) == told
 
 
+def test_a_second_target_and_a_policy_that_is_attached_change_nothing(cli, guest):
+    iam, role = guest.iam(PARTICIPANT), guest.participants["ForwardRole"]
+    document = iam.get_role_policy(RoleName=role, PolicyName="forward")["PolicyDocument"]
+    iam.delete_role_policy(RoleName=role, PolicyName="forward")
+    made = iam.create_policy(PolicyName="forward", PolicyDocument=json.dumps(document))
+    iam.attach_role_policy(RoleName=role, PolicyArn=made["Policy"]["Arn"])
+    events = guest.events(PARTICIPANT)
+    (own,) = events.list_targets_by_rule(Rule=FORWARD)["Targets"]
+    other = {
+        "Id": "another",
+        "Arn": f"arn:aws:states:{REGION}:{PARTICIPANT}:stateMachine:x",
+        "RoleArn": f"arn:aws:iam::{PARTICIPANT}:role/another",
+    }
+    events.remove_targets(Rule=FORWARD, Ids=[own["Id"]])
+    events.put_targets(Rule=FORWARD, Targets=[other, own])
+
+    assert wrong(cli, guest) == {}
+
+
+def test_an_execution_role_that_its_boundary_limits(cli, own, monkeypatch):
+    def simulate(self):
+        no = {"PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary": False}}
+        (resource,) = self._get_params()["ResourceArns"]
+        answer = {
+            "EvalDecision": "implicitDeny",
+            "EvalDecisionDetails": {"IAM Policy": "allowed", "Permissions Boundary Policy": "implicitDeny"},
+        }
+        results = [{"EvalActionName": it, "EvalResourceName": resource, **answer, **no} for it in self._get_params()["ActionNames"]]
+        return ActionResult({"EvaluationResults": results, "IsTruncated": False})
+
+    monkeypatch.setattr(IamResponse, "simulate_principal_policy", simulate)
+
+    told = verdicts(cli, own)
+
+    for id in ("role.queue", "role.kms"):
+        assert told[id]["verdict"] == "fail" and "the permissions boundary" in told[id]["evidence"]
+
+
 def test_an_environment_of_another_account_needs_a_stack_that_admits_it(aws, cli, own, mwaa, vpc):
     scene = own
     scene.name, scene.account, scene.profiles = "forecasting", PARTICIPANT, OF_BOTH
@@ -493,7 +554,7 @@ CALLS = {
     "DescribeRule": {"deployment.rules", "deployment.permissions", "deployment.queues", "deployment.schedule"},
     "ListTargetsByRule": {"deployment.rules", "deployment.queues", "deployment.schedule"},
     "TestEventPattern": {"deployment.rules"},
-    "GetQueueAttributes": {"deployment.queues", "deployment.waiting"},
+    "GetQueueAttributes": {"deployment.queues", "deployment.waiting", "deployment.role"},
     "GetRole": {"deployment.role", "role.trust"},
     "ListRolePolicies": {"deployment.role"},
     "GetRolePolicy": {"deployment.role"},
@@ -505,7 +566,7 @@ CALLS = {
     },
     "GetPolicy": {"deployment.permissions"},
     "GetFunctionConcurrency": {"deployment.function"},
-    "GetFunctionEventInvokeConfig": {"deployment.queues"},
+    "GetFunctionEventInvokeConfig": {"deployment.queues", "deployment.role"},
 }  # fmt: skip
 
 
@@ -542,7 +603,9 @@ def test_the_stack_may_have_another_name(cli, own):
 SERVICES = {
     "cloudformation": "DescribeStacks ListStackResources",
     "events": "DescribeEventBus DescribeRule ListTargetsByRule TestEventPattern",
-    "iam": "GetRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies SimulatePrincipalPolicy",
+    "iam": (
+        "GetPolicy GetPolicyVersion GetRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies SimulatePrincipalPolicy"
+    ),
     "lambda": "GetFunctionConcurrency GetFunctionConfiguration GetFunctionEventInvokeConfig GetPolicy",
     "ram": "ListPrincipals",
     "sqs": "GetQueueAttributes",

@@ -10,8 +10,8 @@ use aws_types::SdkConfig;
 use futures_util::future::join_all;
 use mwaa_vpc_endpoints::aws::error::failure;
 use mwaa_vpc_endpoints::doctor::deployment::{
-    Bus, Deployment, Function, Part, Participant, Queue, Role, Rule, Stack, Target, event_of,
-    rule_of_participant,
+    Bus, Deployment, Function, Input, Part, Participant, Queue, Role, Rule, STATUSES, Stack,
+    Target, event_of, rule_of_participant,
 };
 use mwaa_vpc_endpoints::doctor::{Seen, Subject, Unseen};
 use mwaa_vpc_endpoints::environment::{AccountId, Region, SubnetId, VpcId};
@@ -22,13 +22,15 @@ use crate::lambda::Lambda;
 use crate::stack::{self, Stacks};
 
 /// What it needs in the owner's account.
-pub const OWNERS_PERMISSIONS: [&str; 16] = [
+pub const OWNERS_PERMISSIONS: [&str; 18] = [
     "cloudformation:DescribeStacks",
     "cloudformation:ListStackResources",
     "events:DescribeEventBus",
     "events:DescribeRule",
     "events:ListTargetsByRule",
     "events:TestEventPattern",
+    "iam:GetPolicy",
+    "iam:GetPolicyVersion",
     "iam:GetRole",
     "iam:GetRolePolicy",
     "iam:ListAttachedRolePolicies",
@@ -42,12 +44,14 @@ pub const OWNERS_PERMISSIONS: [&str; 16] = [
 ];
 
 /// What it needs in the environment's account.
-pub const PARTICIPANTS_PERMISSIONS: [&str; 10] = [
+pub const PARTICIPANTS_PERMISSIONS: [&str; 12] = [
     "cloudformation:DescribeStacks",
     "cloudformation:ListStacks",
     "events:DescribeRule",
     "events:ListTargetsByRule",
     "events:TestEventPattern",
+    "iam:GetPolicy",
+    "iam:GetPolicyVersion",
     "iam:GetRole",
     "iam:GetRolePolicy",
     "iam:ListAttachedRolePolicies",
@@ -81,7 +85,26 @@ pub async fn look(from: From<'_>, of: &Subject) -> Deployment {
         }
     });
     seen.participant = participant;
+    // Most often the role of the template's name, which was looked at meanwhile.
+    if let (Some(name), Some(side)) = (asks_with(&seen), &mut seen.participant)
+        && name != reader(&of.region)
+        && let Some(config) = from.environment_config
+    {
+        let iam = Iam::new(config);
+        side.reader = part(Some(&name), |name| iam.role(name)).await;
+    }
     seen
+}
+
+/// The role that participant.yaml makes for the function to ask MWAA with.
+fn reader(region: &Region) -> String {
+    format!("mwaa-vpc-endpoints-reader-{region}")
+}
+
+/// The role that the function is told to ask with, if it is.
+fn asks_with(seen: &Deployment) -> Option<String> {
+    let Ok(Part::There(function)) = seen.function.get() else { return None };
+    function.variables.get().ok()?.get("READER_ROLE").filter(|it| !it.is_empty()).cloned()
 }
 
 /// What was answered, or why not.
@@ -218,6 +241,14 @@ async fn function(lambda: &Lambda, name: &str) -> Result<Option<Function>, Failu
     let of = |answer: Option<Value>, path: &str| {
         answer.as_ref().and_then(|it| it.pointer(path)).and_then(Value::as_str).map(str::to_owned)
     };
+    let destination = |name: &str| {
+        let path = format!("/DestinationConfig/{name}/Destination");
+        match &async_config {
+            Ok(it) => Seen::known(of(it.clone(), &path)),
+            Err(failure) => seen(Err(failure.clone())),
+        }
+    };
+    let (on_failure, on_success) = (destination("OnFailure"), destination("OnSuccess"));
     Ok(Some(Function {
         arn: text("FunctionArn"),
         state: text("State"),
@@ -226,7 +257,12 @@ async fn function(lambda: &Lambda, name: &str) -> Result<Option<Function>, Failu
         role: text("Role"),
         concurrency: seen(concurrency.map(|it| it?["ReservedConcurrentExecutions"].as_u64())),
         policy: seen(policy.map(|it| of(it, "/Policy"))),
-        on_failure: seen(async_config.map(|it| of(it, "/DestinationConfig/OnFailure/Destination"))),
+        on_failure,
+        on_success,
+        log_group: configuration
+            .pointer("/LoggingConfig/LogGroup")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
     }))
 }
 
@@ -235,7 +271,10 @@ async fn queue(sqs: &aws_sdk_sqs::Client, url: &str) -> Result<Option<Queue>, Fa
     let counts = [Name::ApproximateNumberOfMessages, Name::ApproximateNumberOfMessagesNotVisible];
     let call = sqs.get_queue_attributes().queue_url(url);
     let call = call.set_attribute_names(Some(
-        [Name::QueueArn, Name::Policy].into_iter().chain(counts.clone()).collect(),
+        [Name::QueueArn, Name::Policy, Name::KmsMasterKeyId]
+            .into_iter()
+            .chain(counts.clone())
+            .collect(),
     ));
     let answer = match call.send().await {
         Ok(answer) => answer,
@@ -250,6 +289,7 @@ async fn queue(sqs: &aws_sdk_sqs::Client, url: &str) -> Result<Option<Queue>, Fa
     Ok(Some(Queue {
         arn: of(&Name::QueueArn).unwrap_or_else(|| url.to_owned()),
         policy: of(&Name::Policy).filter(|it| !it.is_empty()),
+        kms_key: of(&Name::KmsMasterKeyId).filter(|it| !it.is_empty()),
         messages: counts.iter().filter_map(|it| of(it)?.parse::<u64>().ok()).sum(),
     }))
 }
@@ -264,13 +304,15 @@ enum Asks {
 #[derive(Debug)]
 struct Events {
     client: aws_sdk_eventbridge::Client,
-    event: String,
+    /// An event of each status.
+    events: Vec<(&'static str, String)>,
 }
 
 impl Events {
     fn new(config: &SdkConfig, of: &Subject) -> Self {
         let client = aws_sdk_eventbridge::Client::new(config);
-        Self { client, event: event_of(of).to_string() }
+        let events = STATUSES.map(|it| (it, event_of(of, it).to_string()));
+        Self { client, events: events.into() }
     }
 
     /// A rule by its name, as CloudFormation has it: of one on another bus than the default one it is
@@ -293,24 +335,29 @@ impl Events {
             }
             Err(error) => return Err(failure("DescribeRule", &what, &error)),
         };
-        let takes = match (asks, rule.event_pattern()) {
+        let misses = match (asks, rule.event_pattern()) {
             (Asks::Nothing, _) => Seen::unseen("it was not asked"),
-            (Asks::Pattern, None) => Seen::known(false),
-            (Asks::Pattern, Some(pattern)) => seen(self.takes(pattern, &what).await),
+            (Asks::Pattern, None) => Seen::known(STATUSES.into()),
+            (Asks::Pattern, Some(pattern)) => seen(self.misses(pattern, &what).await),
         };
         Ok(Some(Rule {
             arn: rule.arn().unwrap_or(name).to_owned(),
             enabled: rule.state().is_some_and(|it| *it != RuleState::Disabled),
-            takes,
+            misses,
             schedule: rule.schedule_expression().filter(|it| !it.is_empty()).map(str::to_owned),
             targets: seen(targets),
         }))
     }
 
-    async fn takes(&self, pattern: &str, what: &str) -> Result<bool, Failure> {
-        let call = self.client.test_event_pattern().event_pattern(pattern).event(&self.event);
-        let answer = call.send().await;
-        answer.map(|it| it.result()).map_err(|e| failure("TestEventPattern", what, &e))
+    /// The statuses of which a pattern takes no event.
+    async fn misses(&self, pattern: &str, what: &str) -> Result<BTreeSet<&'static str>, Failure> {
+        let all = self.events.iter().map(async |(status, event)| {
+            let call = self.client.test_event_pattern().event_pattern(pattern).event(event);
+            let answer = call.send().await.map_err(|e| failure("TestEventPattern", what, &e))?;
+            Ok((!answer.result()).then_some(*status))
+        });
+        let all: Result<Vec<_>, _> = join_all(all).await.into_iter().collect();
+        Ok(all?.into_iter().flatten().collect())
     }
 
     async fn targets(
@@ -328,7 +375,12 @@ impl Events {
                 arn: it.arn().to_owned(),
                 role: it.role_arn().map(str::to_owned),
                 dead_letters: it.dead_letter_config().and_then(|it| it.arn()).map(str::to_owned),
-                input: it.input().map(str::to_owned),
+                input: match (it.input(), it.input_path(), it.input_transformer()) {
+                    (Some(text), ..) => Input::Constant(text.to_owned()),
+                    (None, Some(path), _) if path != "$" => Input::Part(path.to_owned()),
+                    (None, _, Some(_)) => Input::Transformed,
+                    (None, _, None) => Input::Event,
+                },
             }));
             next = page.next_token().filter(|it| !it.is_empty()).map(str::to_owned);
             if next.is_none() {
@@ -368,13 +420,14 @@ impl Iam {
         Self { client: aws_sdk_iam::Client::new(config) }
     }
 
-    /// A role's ARN and whom it trusts.
-    pub async fn trust(&self, name: &str) -> Result<Option<(String, String)>, Failure> {
+    /// Whom a role trusts.
+    pub async fn trust(&self, name: &str) -> Result<Option<String>, Failure> {
+        Ok(self.described(name).await?.map(|it| trust_of(&it)))
+    }
+
+    async fn described(&self, name: &str) -> Result<Option<aws_sdk_iam::types::Role>, Failure> {
         match self.client.get_role().role_name(name).send().await {
-            Ok(answer) => Ok(answer.role().map(|role| {
-                let trust = role.assume_role_policy_document().unwrap_or_default();
-                (role.arn().to_owned(), decoded(trust))
-            })),
+            Ok(answer) => Ok(answer.role),
             Err(error)
                 if error.as_service_error().is_some_and(|it| it.is_no_such_entity_exception()) =>
             {
@@ -387,14 +440,39 @@ impl Iam {
     /// A role by its name or its ARN, with its policies.
     async fn role(&self, name: &str) -> Result<Option<Role>, Failure> {
         let name = name.rsplit('/').next().unwrap_or(name);
-        let (role, policies, attached) =
-            tokio::join!(self.trust(name), self.policies(name), self.attached(name));
-        Ok(role?.map(|(arn, trust)| Role {
-            arn,
-            trust,
+        let described = async {
+            let role = self.described(name).await;
+            let limit = role.as_ref().ok().and_then(|it| it.as_ref()?.permissions_boundary());
+            let boundary = match limit.and_then(|it| it.permissions_boundary_arn()) {
+                Some(arn) => Some((arn.to_owned(), self.document(arn).await)),
+                None => None,
+            };
+            (role, boundary)
+        };
+        let ((role, boundary), policies, attached) =
+            tokio::join!(described, self.policies(name), self.attached(name));
+        Ok(role?.map(|role| Role {
+            arn: role.arn().to_owned(),
+            trust: trust_of(&role),
             policies: seen(policies),
             attached: seen(attached),
+            boundary,
         }))
+    }
+
+    /// What a managed policy says.
+    async fn document(&self, arn: &str) -> Seen<String> {
+        let what = format!("looking at policy {arn}");
+        let read = async {
+            let policy = self.client.get_policy().policy_arn(arn).send().await;
+            let policy = policy.map_err(|e| failure("GetPolicy", &what, &e))?;
+            let version = policy.policy().and_then(|it| it.default_version_id());
+            let call = self.client.get_policy_version().policy_arn(arn);
+            let answer = call.version_id(version.unwrap_or_default()).send().await;
+            let answer = answer.map_err(|e| failure("GetPolicyVersion", &what, &e))?;
+            Ok(decoded(answer.policy_version().and_then(|it| it.document()).unwrap_or_default()))
+        };
+        seen(read.await)
     }
 
     async fn policies(&self, role: &str) -> Result<BTreeMap<String, String>, Failure> {
@@ -413,18 +491,26 @@ impl Iam {
         join_all(all).await.into_iter().collect()
     }
 
-    async fn attached(&self, role: &str) -> Result<Vec<String>, Failure> {
+    async fn attached(&self, role: &str) -> Result<BTreeMap<String, Seen<String>>, Failure> {
         let what = format!("looking at the policies of role {role}");
         let call = self.client.list_attached_role_policies().role_name(role);
         let mut pages = call.into_paginator().send();
-        let mut all = Vec::new();
+        let mut all: Vec<String> = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| failure("ListAttachedRolePolicies", &what, &e))?;
             let arns = page.attached_policies().iter().filter_map(|it| it.policy_arn());
             all.extend(arns.map(str::to_owned));
         }
-        Ok(all)
+        let all = all.into_iter().map(async |arn| {
+            let document = self.document(&arn).await;
+            (arn, document)
+        });
+        Ok(join_all(all).await.into_iter().collect())
     }
+}
+
+fn trust_of(role: &aws_sdk_iam::types::Role) -> String {
+    decoded(role.assume_role_policy_document().unwrap_or_default())
 }
 
 /// A document as IAM hands it out, in the escapes of URLs (IAM API, `GetRolePolicy`).
@@ -466,15 +552,13 @@ async fn participants(from: From<'_>, of: &Subject) -> Participant {
     }
     let (events, iam) = (Events::new(config, of), Iam::new(config));
     let name = rule_of_participant(from.owner);
-    // The one that template.yaml hands to the function, in READER_ROLE.
-    let reader = format!("mwaa-vpc-endpoints-reader-{}", of.region);
+    let reader = reader(&of.region);
     let ((rule, forward), reader) = tokio::join!(
         async {
             let rule = part(Some(&name), |name| events.rule(name, Asks::Pattern)).await;
             let role = match rule.get() {
                 Ok(Part::There(rule)) => {
-                    let targets = rule.targets.get();
-                    targets.map(|all| all.iter().find_map(|it| it.role.clone()))
+                    rule.to_bus_of(from.owner).map(|target| target.and_then(|it| it.role.clone()))
                 }
                 _ => Ok(None),
             };

@@ -88,8 +88,11 @@ pub fn command() -> Command {
             "ACCOUNT",
             "Its account. Without it, that of --environment-profile",
         ))
+        .arg(planned("name", "NAME", "What it is to be called"))
         .arg(planned("bucket", "BUCKET", "The bucket of its DAGs: its name, or its ARN"))
+        .arg(planned("dag-s3-path", "PATH", "Where its DAGs lie in the bucket"))
         .arg(planned("execution-role", "ARN", "The role of its workers"))
+        .arg(planned("kms-key", "KEY", "Its key in KMS, if it is to have one of yours"))
         .arg(limit(
             "queue-principal-org-id",
             "ORGANIZATION",
@@ -243,8 +246,10 @@ impl Planned {
             self.groups,
             Utc::now().trunc_subsecs(0),
         );
-        subject.bucket = self.bucket;
-        subject.execution_role = matches.get_one::<String>("execution-role").cloned();
+        let given = |name: &str| matches.get_one::<String>(name).cloned();
+        (subject.planned_name, subject.execution_role) = (given("name"), given("execution-role"));
+        (subject.bucket, subject.dag_path) = (self.bucket, given("dag-s3-path"));
+        subject.kms_key = given("kms-key");
         Ok(subject)
     }
 }

@@ -1,7 +1,8 @@
 //! The environment's execution role, of which IAM itself is asked what it may.
 
 use aws_sdk_iam::types::{
-    ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType as Decided,
+    ContextEntry, ContextKeyTypeEnum, PermissionsBoundaryDecisionDetail,
+    PolicyEvaluationDecisionType as Decided,
 };
 use aws_types::SdkConfig;
 use futures_util::future::join_all;
@@ -28,7 +29,7 @@ pub async fn look(arn: &str, config: Option<&SdkConfig>, of: &Subject) -> Execut
         (topic, ask(&iam.client, arn, question).await)
     });
     let (trust, answers) = tokio::join!(iam.trust(name), join_all(all));
-    let trust = seen(trust.map(|it| it.map(|(_, trust)| trust)));
+    let trust = seen(trust);
     let is_there = !matches!(trust.get(), Ok(None));
     let answers = answers.into_iter().filter(|_| is_there);
     let answers = answers.map(|(topic, answer)| (topic, seen(answer))).collect();
@@ -52,7 +53,7 @@ async fn ask(
         .simulate_principal_policy()
         .policy_source_arn(role)
         .set_action_names(Some(question.actions))
-        .set_resource_arns(Some(question.resources))
+        .resource_arns(question.resource)
         .set_context_entries(Some(keys.collect()))
         .into_paginator()
         .send();
@@ -60,20 +61,17 @@ async fn ask(
     while let Some(page) = pages.next().await {
         let page = page.map_err(|e| failure("SimulatePrincipalPolicy", &what, &e))?;
         for result in page.evaluation_results() {
-            let forbidden_by = [
-                (
-                    result.organizations_decision_detail().map(|it| it.allowed_by_organizations()),
-                    "a service control policy",
-                ),
-                (
-                    result
-                        .permissions_boundary_decision_detail()
-                        .map(|it| it.allowed_by_permissions_boundary()),
-                    "the permissions boundary",
-                ),
-            ];
-            let forbidden = forbidden_by.iter().find(|(allows, _)| *allows == Some(false));
-            let decision = |resource: &str, decided: &Decided, missing: &[String]| Decision {
+            let by_organization = result
+                .organizations_decision_detail()
+                .is_some_and(|it| !it.allowed_by_organizations());
+            let limits = |detail: Option<&PermissionsBoundaryDecisionDetail>| {
+                detail.is_some_and(|it| !it.allowed_by_permissions_boundary())
+            };
+            let by_boundary = limits(result.permissions_boundary_decision_detail());
+            let decision = |resource: &str,
+                            decided: &Decided,
+                            missing: &[String],
+                            by_boundary: bool| Decision {
                 action: result.eval_action_name().to_owned(),
                 resource: resource.to_owned(),
                 outcome: match decided {
@@ -82,19 +80,27 @@ async fn ask(
                     _ => Outcome::NotAllowed,
                 },
                 missing_keys: missing.iter().cloned().collect(),
-                forbidden_by: forbidden.map(|(_, by)| *by),
+                forbidden_by: match (by_organization, by_boundary) {
+                    (true, _) => Some("a service control policy"),
+                    (false, true) => Some("the permissions boundary"),
+                    (false, false) => None,
+                },
             };
-            // Of several resources each has a result of its own.
+            // The whole result is of all resources together (IAM API, `EvaluationResult`).
             for of_one in result.resource_specific_results() {
                 let decided =
                     by_identity(of_one.eval_resource_decision(), of_one.eval_decision_details());
                 let resource = of_one.eval_resource_name();
-                decisions.push(decision(resource, decided, of_one.missing_context_values()));
+                let own = of_one.permissions_boundary_decision_detail();
+                let by_boundary = if own.is_some() { limits(own) } else { by_boundary };
+                let missing = of_one.missing_context_values();
+                decisions.push(decision(resource, decided, missing, by_boundary));
             }
             if result.resource_specific_results().is_empty() {
                 let decided = by_identity(result.eval_decision(), result.eval_decision_details());
                 let resource = result.eval_resource_name().unwrap_or("*");
-                decisions.push(decision(resource, decided, result.missing_context_values()));
+                let missing = result.missing_context_values();
+                decisions.push(decision(resource, decided, missing, by_boundary));
             }
         }
     }
