@@ -247,6 +247,7 @@ pub fn as_json(answer: &GetEnvironmentOutput) -> Option<Value> {
         "WebserverVpcEndpointService": environment.webserver_vpc_endpoint_service(),
         "CeleryExecutorQueue": environment.celery_executor_queue(),
         "SourceBucketArn": environment.source_bucket_arn(),
+        "DagS3Path": environment.dag_s3_path(),
         "ExecutionRoleArn": environment.execution_role_arn(),
         "KmsKey": environment.kms_key(),
         "MinWorkers": environment.min_workers(),

@@ -214,7 +214,7 @@ pub(super) fn role(case: &Of<'_>) -> Answer {
     }
     findings.answer(
         format!(
-            "{}: its policies allow what the function does, and no more than the template's; what service control policies deny is not seen from here",
+            "{}: its policies allow what the function does, and no other actions; conditions are not compared word for word, and what service control policies deny is not seen from here",
             role.arn
         ),
         "take off what the template does not give it, and put back what lacks (template.yaml, FunctionRole)",

@@ -181,7 +181,7 @@ fn reader(case: &Of<'_>) -> Answer {
     // One that cannot be read is told by deployment.settings.
     let Ok(settings) = settings? else { return Ok(None) };
     let Some(name) = settings.reader_role else { return Ok(None) };
-    const REMEDY: &str = "set ReaderRole to yes in both templates, and deploy them; if something was changed by hand, undo that; until then the function is told of the environment by events alone";
+    const REMEDY: &str = "set ReaderRole to yes in both templates, and deploy them; if something was changed by hand, undo that; where it depends on the account's organization, --queue-principal-org-id names it; until then the function is told of the environment by events alone";
     let role = match side.reader.get()? {
         Part::There(role) => role,
         Part::Gone(_) | Part::NotOfStack => {

@@ -1,7 +1,7 @@
 //! The environment's execution role: what workers do with it, asked of IAM itself
 //! (`SimulatePrincipalPolicy`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::deployment::Findings;
 use super::policy::{Ask, word};
@@ -172,7 +172,10 @@ fn doubt(of: &Subject, decision: &Decision, topic: Topic) -> Option<String> {
             _ => None,
         },
         Topic::Bucket if of.dag_path.is_none() && decision.resource.ends_with(DAG) => {
-            option("--dag-s3-path")
+            match is_planned {
+                true => option("--dag-folder"),
+                false => Some("MWAA does not say in which folder DAGs lie".to_owned()),
+            }
         }
         _ => None,
     }
@@ -276,50 +279,49 @@ fn answered(case: &Of<'_>, topic: Topic) -> Answer {
     if of_topic.peek().is_none() {
         return Ok(None);
     }
-    let mut allowed = BTreeSet::new();
+    let (mut actions, mut wrong) = (BTreeSet::new(), BTreeMap::new());
     for (_, decisions) in of_topic {
         let decisions = decisions.get()?;
         if decisions.is_empty() {
             return Err(Unseen("IAM decided nothing".to_owned()));
         }
-        let actions: BTreeSet<&str> = decisions.iter().map(|it| it.action.as_str()).collect();
-        for action in actions {
-            let of_it: Vec<_> = decisions.iter().filter(|it| it.action == action).collect();
-            of_action(action, &of_it, &|it| doubt(case.of, it, topic), &mut findings);
-            allowed.insert(action);
+        for decided in decisions {
+            let action = decided.action.as_str();
+            actions.insert(action);
+            if let Some(told) = judged(decided, doubt(case.of, decided, topic)) {
+                wrong.entry(told).or_insert_with(BTreeSet::new).insert(action);
+            }
         }
+    }
+    for ((verdict, why), actions) in wrong {
+        findings.add(verdict, format!("{} {why}", listed(actions)));
     }
     let arn = &case.seen.arn;
     findings.answer(
-        format!("{arn} may {}", listed(allowed)),
+        format!("{arn} may {}", listed(actions)),
         "give the role the policy of the MWAA user guide, \"Amazon MWAA execution role\"; look for a service control policy or a permissions boundary, too",
     )
 }
 
-fn of_action(
-    action: &str,
-    decisions: &[&Decision],
-    doubt: &dyn Fn(&Decision) -> Option<String>,
-    findings: &mut Findings,
-) {
-    let unclear = |it: &Decision| -> BTreeSet<String> {
-        it.missing_keys.iter().filter(|key| bears(key, action)).cloned().collect()
-    };
-    for decided in decisions {
-        let (resource, keys) = (&decided.resource, unclear(decided));
-        let by = decided.forbidden_by.map(|by| format!(" ({by})")).unwrap_or_default();
-        // Where the resource is another account's, the outcome is that of the role's own policies.
-        let is_allowed = decided.outcome == Outcome::Allowed && decided.forbidden_by.is_none();
-        let how = if decided.outcome == Outcome::Denied { "denied" } else { "not allowed" };
-        if !keys.is_empty() {
-            let on = listed(keys);
-            let text = format!("whether {action} on {resource} is allowed depends on {on}");
-            findings.add(Verdict::Unknown, text);
-        } else if !is_allowed && let Some(doubt) = doubt(decided) {
-            let text = format!("{action} on {resource} is {how}{by}, which is an example: {doubt}");
-            findings.add(Verdict::Unknown, text);
-        } else if !is_allowed {
-            findings.add(Verdict::Fail, format!("{action} on {resource} is {how}{by}"));
+/// What is told of a decision, if it is not right. A doubt is why what was asked about is an example.
+fn judged(decided: &Decision, doubt: Option<String>) -> Option<(Verdict, String)> {
+    let Decision { action, resource, outcome, forbidden_by, .. } = decided;
+    let keys: BTreeSet<&String> =
+        decided.missing_keys.iter().filter(|key| bears(key, action)).collect();
+    let by = forbidden_by.map(|by| format!(" ({by})")).unwrap_or_default();
+    let how = if *outcome == Outcome::Denied { "denied" } else { "not allowed" };
+    // Where the resource is another account's, the outcome is that of the role's own policies.
+    let is_allowed = *outcome == Outcome::Allowed && forbidden_by.is_none();
+    match (is_allowed, doubt) {
+        _ if !keys.is_empty() => {
+            let why = format!("on {resource}: whether that is allowed depends on {}", listed(keys));
+            Some((Verdict::Unknown, why))
+        }
+        (true, _) => None,
+        (false, None) => Some((Verdict::Fail, format!("on {resource}: {how}{by}"))),
+        (false, Some(doubt)) => {
+            let why = format!("on {resource}, which is an example: {how}{by}; {doubt}");
+            Some((Verdict::Unknown, why))
         }
     }
 }

@@ -21,14 +21,14 @@ def statement(action, resource, **more):
     return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
 
 
-def execution_policy(account):
+def execution_policy(account, folder):
     """The policy of the MWAA user guide, "Amazon MWAA execution role", for a key that AWS owns."""
     by_sqs = {"StringLike": {"kms:ViaService": [f"sqs.{REGION}.amazonaws.com"]}}
     key = statement(["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey*", "kms:Encrypt"], "*", Condition=by_sqs)
     key["NotResource"] = f"arn:aws:kms:*:{account}:key/*"
     del key["Resource"]
     return [
-        statement(["s3:GetObject*", "s3:GetBucket*", "s3:List*"], [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]),
+        statement(["s3:GetObject*", "s3:GetBucket*", "s3:List*"], [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/{folder}/*"]),
         statement(
             ["logs:CreateLogStream", "logs:PutLogEvents", "logs:GetLogEvents"],
             f"arn:aws:logs:{REGION}:{account}:log-group:airflow-*",
@@ -69,7 +69,11 @@ class Scene:
         self.iam(account).create_role(
             RoleName=EXECUTION_ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": trust})
         )
-        self.set_role(execution_policy(account))
+        self.folder = "dags"
+        self.set_role(self.policy())
+
+    def policy(self):
+        return execution_policy(self.account, self.folder)
 
     def shown_to(self, people):
         self.people = people
@@ -123,9 +127,10 @@ def own(aws, mwaa, people, kept):
 
 def _own(aws):
     it = Scene(aws, OWNER)
-    aws.mwaa.put(
-        event("pending-private", aws.vpc()), executionRoleArn=it.role_arn, sourceBucketArn=f"arn:aws:s3:::{BUCKET}"
-    )
+    bucket = {"sourceBucketArn": f"arn:aws:s3:::{BUCKET}", "dagS3Path": "prod/dags"}
+    aws.mwaa.put(event("pending-private", aws.vpc()), executionRoleArn=it.role_arn, **bucket)
+    it.folder = "prod"
+    it.set_role(it.policy())
     it.name, it.profiles = "analytics", OF_OWNER
     return it
 
@@ -460,7 +465,7 @@ def an_execution_role_that_only_one_service_may_use(scene):
 def deny(action, **more):
     def change(scene):
         denied = {"Effect": "Deny", "Action": action, "Resource": "*", **more}
-        scene.set_role([*execution_policy(scene.account), denied])
+        scene.set_role([*scene.policy(), denied])
 
     return change
 
@@ -479,7 +484,7 @@ for _check, _action in (
 
 @fault("own", role_queue="fail")
 def an_execution_role_without_the_queue(scene):
-    scene.set_role([it for it in execution_policy(scene.account) if "sqs" not in str(it["Action"])])
+    scene.set_role([it for it in scene.policy() if "sqs" not in str(it["Action"])])
 
 
 @fault("own", role_queue="unknown")

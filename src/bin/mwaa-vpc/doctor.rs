@@ -90,7 +90,7 @@ pub fn command() -> Command {
         ))
         .arg(planned("name", "NAME", "What it is to be called"))
         .arg(planned("bucket", "BUCKET", "The bucket of its DAGs: its name, or its ARN"))
-        .arg(planned("dag-s3-path", "PATH", "Where its DAGs lie in the bucket"))
+        .arg(planned("dag-folder", "PATH", "Where its DAGs lie in the bucket"))
         .arg(planned("execution-role", "ARN", "The role of its workers"))
         .arg(planned("kms-key", "KEY", "Its key in KMS, if it is to have one of yours"))
         .arg(limit(
@@ -248,7 +248,7 @@ impl Planned {
         );
         let given = |name: &str| matches.get_one::<String>(name).cloned();
         (subject.planned_name, subject.execution_role) = (given("name"), given("execution-role"));
-        (subject.bucket, subject.dag_path) = (self.bucket, given("dag-s3-path"));
+        (subject.bucket, subject.dag_path) = (self.bucket, given("dag-folder"));
         subject.kms_key = given("kms-key");
         Ok(subject)
     }
