@@ -72,7 +72,7 @@ impl Ec2 {
     ///
     /// As EC2 answers.
     pub(super) async fn query(&self, query: &Query, what: &str) -> Result<Element, Failure> {
-        let way = Way { body: query.body(), answer: Arc::default() };
+        let way = Way { action: query.action, body: query.body(), answer: Arc::default() };
         let call = self.client.describe_subnets().customize().interceptor(way.clone());
         call.send().await.map_err(|error| failure(query.action, what, &error))?;
         let answer = way.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -107,6 +107,7 @@ impl Ec2 {
 /// Puts a call of its own in the place of the client's.
 #[derive(Clone, Debug)]
 struct Way {
+    action: &'static str,
     body: String,
     answer: Arc<Mutex<Option<Element>>>,
 }
@@ -146,10 +147,10 @@ impl DeserializeResponse for Way {
     ) -> Result<Output, OrchestratorError<Error>> {
         let text = std::str::from_utf8(response.body().bytes().unwrap_or_default());
         let answer = text.ok().and_then(Element::read);
-        if response.status().is_success()
-            && let Some(answer) = answer
-        {
-            *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        // A page of something between says nothing of what is there.
+        let is_its = |it: &Element| it.name.strip_suffix("Response") == Some(self.action);
+        if response.status().is_success() && answer.as_ref().is_some_and(is_its) {
+            *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
             return Ok(Output::erase(DescribeSubnetsOutput::builder().build()));
         }
         let errors = answer.and_then(|mut it| it.take("Errors").into_iter().next());

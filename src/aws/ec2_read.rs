@@ -116,7 +116,11 @@ impl Ec2 {
             self.client.describe_vpc_endpoints().vpc_endpoint_ids(id.as_str()).send().await;
         let what = format!("reading the policy of endpoint {id}");
         match answer.map_err(|e| failure("DescribeVpcEndpoints", &what, &e)) {
-            Ok(answer) => Ok(answer.vpc_endpoints().first().and_then(read_endpoint)),
+            // EC2 says it in an error if it is gone: what is not in an answer may be there.
+            Ok(answer) => match answer.vpc_endpoints().first().and_then(read_endpoint) {
+                None => Err(Failure::new(what, "EC2's answer does not hold it", "try again")),
+                found => Ok(found),
+            },
             Err(failure) if failure.is_unknown_endpoint() => Ok(None),
             Err(failure) => Err(failure),
         }

@@ -11,15 +11,16 @@ use aws_credential_types::provider::{self, ProvideCredentials, future};
 use aws_sdk_mwaa::Client;
 use aws_sdk_mwaa::config::IdentityCache;
 use aws_sdk_mwaa::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_mwaa::operation::get_environment::{GetEnvironmentError, GetEnvironmentOutput};
+use aws_sdk_mwaa::operation::get_environment::GetEnvironmentError;
 use aws_sdk_mwaa::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_mwaa::types;
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_types::SdkConfig;
 use serde_json::{Value, json};
 
 use super::error::{causes_of, failure};
 use crate::environment::{AccountId, Environment, Region};
-use crate::report::Failure;
+use crate::report::{Failure, shortened};
 
 /// MWAA as this function uses it.
 #[derive(Debug)]
@@ -187,7 +188,7 @@ impl<'a> Asking<'a> {
         &self,
         environment: &Environment,
     ) -> Result<Option<Value>, Unanswered> {
-        Ok(self.answer(environment).await?.as_ref().and_then(as_json))
+        Ok(self.answer(environment).await?.as_ref().map(as_json))
     }
 
     /// The same as MWAA's API has it, with what is of no use to the function.
@@ -198,16 +199,24 @@ impl<'a> Asking<'a> {
     pub async fn answer(
         &self,
         environment: &Environment,
-    ) -> Result<Option<GetEnvironmentOutput>, Unanswered> {
+    ) -> Result<Option<types::Environment>, Unanswered> {
         let client = self.client(&environment.account)?;
-        match client.get_environment().name(environment.name()).send().await {
-            Ok(answer) => Ok(Some(answer)),
-            Err(error) if is_not_found(&error) => Ok(None),
-            Err(error) => {
-                let what = format!("asking MWAA about {}", environment.arn());
-                Err(asking_failed("GetEnvironment", &what, &error))
-            }
+        let what = format!("asking MWAA about {}", environment.arn());
+        let answer = match client.get_environment().name(environment.name()).send().await {
+            Ok(answer) => answer.environment,
+            Err(error) if is_not_found(&error) => return Ok(None),
+            Err(error) => return Err(asking_failed("GetEnvironment", &what, &error)),
+        };
+        // Whatever else answers in MWAA's place, or of another environment, has said nothing of this one.
+        let arn = answer.as_ref().and_then(|it| it.arn()).unwrap_or_default();
+        if Environment::parse(arn).is_ok_and(|it| it == *environment) {
+            return Ok(answer);
         }
+        let why = match arn {
+            "" => "the answer is about no environment".to_owned(),
+            _ => format!("the answer is about {}", shortened(arn)),
+        };
+        Err(Unanswered::NoReply(Failure { doing: what, why: Some(why), error: None, remedy: None }))
     }
 }
 
@@ -224,18 +233,17 @@ where
     if failure.is_denied() { Unanswered::MayNotAsk(failure) } else { Unanswered::NoReply(failure) }
 }
 
-/// The proof that an environment is gone. Everything else (access denied, a time-out, a throttle) is
-/// none.
+/// The proof that an environment is gone: MWAA says so. Everything else (access denied, a time-out, a
+/// throttle, an answer with nothing in it) is none.
 fn is_not_found(error: &SdkError<GetEnvironmentError>) -> bool {
     error.as_service_error().is_some_and(GetEnvironmentError::is_resource_not_found_exception)
 }
 
 /// An answer in the form in which `aws mwaa get-environment` prints it, as far as it is read.
-pub fn as_json(answer: &GetEnvironmentOutput) -> Option<Value> {
-    let environment = answer.environment()?;
+pub fn as_json(environment: &types::Environment) -> Value {
     let network = environment.network_configuration();
     let time = |time: Option<&DateTime>| time.and_then(|t| t.fmt(DateTimeFormat::DateTime).ok());
-    Some(json!({
+    json!({
         "Name": environment.name(),
         "Arn": environment.arn(),
         "Status": environment.status().map(|status| status.as_str()),
@@ -257,5 +265,73 @@ pub fn as_json(answer: &GetEnvironmentOutput) -> Option<Value> {
             "SubnetIds": network.map(|network| network.subnet_ids()),
             "SecurityGroupIds": network.map(|network| network.security_group_ids()),
         },
-    }))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::provider::SharedCredentialsProvider;
+    use aws_sdk_mwaa::config::BehaviorVersion;
+    use aws_smithy_runtime_api::client::http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+    };
+    use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    /// What is in MWAA's place: it always answers the same.
+    #[derive(Clone, Debug)]
+    struct Answers(u16, Option<&'static str>, String);
+
+    impl HttpConnector for Answers {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            let Self(status, code, body) = self.clone();
+            let mut answer = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
+            if let Some(code) = code {
+                answer.headers_mut().insert("x-amzn-errortype", code);
+            }
+            HttpConnectorFuture::ready(Ok(answer))
+        }
+    }
+
+    async fn told(answers: Answers) -> Result<Option<Value>, Unanswered> {
+        let connector = SharedHttpConnector::new(answers);
+        let credentials = Credentials::new("key", "secret", None, None, "a test");
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(aws_types::region::Region::from_static("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .build();
+        let arn = "arn:aws:airflow:us-east-1:111122223333:environment/analytics";
+        let environment = Environment::parse(arn).unwrap();
+        let mwaa = Mwaa::new(config);
+        let asking = Asking::new(&mwaa, &environment.account, None, &environment.region);
+        asking.environment(&environment).await
+    }
+
+    #[tokio::test]
+    async fn an_environment_is_gone_only_if_mwaa_says_so_in_an_error() {
+        const GONE: Option<&str> = Some("ResourceNotFoundException");
+        let of = |name: &str| {
+            let arn = format!("arn:aws:airflow:us-east-1:111122223333:environment/{name}");
+            json!({"Environment": {"Arn": arn, "Status": "AVAILABLE"}}).to_string()
+        };
+        assert!(matches!(told(Answers(404, GONE, "{}".to_owned())).await, Ok(None)));
+        let here = told(Answers(200, None, of("analytics"))).await.unwrap().unwrap();
+        assert_eq!(here["Status"], "AVAILABLE");
+        for (status, body) in [
+            (200, String::new()),
+            (200, "{}".to_owned()),
+            (200, "null".to_owned()),
+            (200, r#"{"Environment": null}"#.to_owned()),
+            (200, r#"{"Environment": {"Status": "AVAILABLE"}}"#.to_owned()),
+            (200, of("another")),
+            (404, "<html>not found</html>".to_owned()),
+        ] {
+            let told = told(Answers(status, None, body.clone())).await;
+            assert!(matches!(&told, Err(Unanswered::NoReply(_))), "{status} {body}: {told:?}");
+        }
+    }
 }

@@ -56,10 +56,7 @@ async fn ask(mwaa: Option<Asking<'_>>, environment: &Environment) -> MwaaSays {
         Ok(Err(Unanswered::NoReply(failure))) => MwaaSays::NoReply(failure),
         Ok(Ok(None)) => MwaaSays::NotFound,
         Ok(Ok(Some(answer))) => match event::of_mwaa(answer) {
-            Ok(spec) if spec.environment == *environment => MwaaSays::Says(Box::new(spec)),
-            Ok(spec) => {
-                MwaaSays::NoReply(failed(format!("the answer is about {}", spec.environment.arn())))
-            }
+            Ok(spec) => MwaaSays::Says(Box::new(spec)),
             // Its options may hold secrets: no value of it is told.
             Err(refusal) => MwaaSays::NoReply(failed(format!(
                 "the answer cannot be read: {} is not as it should be",

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use aws_sdk_mwaa::types::Environment as Told;
 use chrono::{TimeDelta, Utc};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command};
 use mwaa_vpc_endpoints::aws::mwaa::{Unanswered, as_json};
 use mwaa_vpc_endpoints::environment::Environment;
 use mwaa_vpc_endpoints::event::{self, Status};
+use mwaa_vpc_endpoints::report::Failure;
 use mwaa_vpc_endpoints::sweep::{PATIENCE, waited};
 use serde_json::json;
 
@@ -243,14 +243,18 @@ impl Seen {
 
 async fn look(accounts: &Accounts, environment: &Environment) -> Result<Option<Seen>, Unanswered> {
     let Some(answer) = accounts.asking().answer(environment).await? else { return Ok(None) };
-    let status = answer.environment().and_then(Told::status);
-    let status = Status::parse(status.map_or("", |status| status.as_str()));
-    let spec = as_json(&answer).and_then(|answer| event::of_mwaa(answer).ok());
+    let Some(status) = answer.status() else {
+        let doing = format!("asking MWAA about {}", environment.arn());
+        let why = "the answer has no status";
+        return Err(Unanswered::NoReply(Failure::new(doing, why, "try again")));
+    };
+    let status = Status::parse(status.as_str());
+    let spec = event::of_mwaa(as_json(&answer)).ok();
     let waited = match status {
         Status::Pending => spec.and_then(|spec| waited(&spec, Utc::now())),
         _ => None,
     };
-    let error = answer.environment().and_then(|it| it.last_update()?.error());
+    let error = answer.last_update().and_then(|it| it.error());
     let error = error.map(|error| {
         let code = error.error_code().unwrap_or_default();
         let message = error.error_message().unwrap_or_default();

@@ -128,13 +128,13 @@ async fn ask(
     }
     match accounts.asking().answer(environment).await {
         Ok(Some(answer)) => {
-            let told = answer.environment();
+            let spec = event::of_mwaa(as_json(&answer)).map_err(|refusal| {
+                Problem::aws(format!("MWAA's answer cannot be read: {}", refusal.at_path()))
+            })?;
             Ok(Told {
-                host: told.and_then(|it| it.webserver_url()).map(str::to_owned),
-                mode: told
-                    .and_then(|it| it.webserver_access_mode())
-                    .map(|mode| mode.as_str().to_owned()),
-                spec: as_json(&answer).and_then(|answer| event::of_mwaa(answer).ok()),
+                host: answer.webserver_url().map(str::to_owned),
+                mode: answer.webserver_access_mode().map(|mode| mode.as_str().to_owned()),
+                spec: Some(spec),
             })
         }
         Ok(None) => Err(accounts.no_such(environment)),

@@ -2,11 +2,9 @@
 
 use mwaa_vpc_endpoints::aws::mwaa::Unanswered;
 use mwaa_vpc_endpoints::environment::Environment;
-use serde_json::Value;
 
 use super::steps::Says;
 use crate::accounts::Accounts;
-use crate::lines::plain;
 use crate::problem::Problem;
 use crate::spinner::Spinner;
 
@@ -29,13 +27,7 @@ pub async fn ask(accounts: &Accounts, environment: &Environment) -> Result<Says,
     }
     match accounts.asking().environment(environment).await {
         Ok(None) => Ok(Says::Gone),
-        Ok(Some(told)) => {
-            let arn = told.get("Arn").and_then(Value::as_str).unwrap_or_default();
-            match Environment::parse(arn) {
-                Ok(told_of) if told_of == *environment => Ok(Says::Answer(told)),
-                _ => unknown(format!("MWAA answered of {}", plain(arn))),
-            }
-        }
+        Ok(Some(told)) => Ok(Says::Answer(told)),
         Err(Unanswered::NoReply(failure)) => Err(failure.into()),
         Err(Unanswered::MayNotAsk(_) | Unanswered::NoRole(_)) => {
             unknown(format!("this profile of account {account} may not ask MWAA"))
