@@ -26,8 +26,17 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What MWAA says of an environment.
 pub async fn about(context: &Context<'_>, environment: &Environment) -> MwaaSays {
+    about_within(context, environment, PATIENCE).await
+}
+
+/// The same with another patience.
+pub(crate) async fn about_within(
+    context: &Context<'_>,
+    environment: &Environment,
+    patience: Duration,
+) -> MwaaSays {
     match context.own {
-        Some(_) => ask(context.mwaa, environment).await,
+        Some(_) => ask(context.mwaa, environment, patience).await,
         None => MwaaSays::NoReply(unknown_account()),
     }
 }
@@ -42,14 +51,14 @@ fn unknown_account() -> Failure {
 }
 
 /// What MWAA says of an environment, if it can be asked at all.
-async fn ask(mwaa: Option<Asking<'_>>, environment: &Environment) -> MwaaSays {
+async fn ask(mwaa: Option<Asking<'_>>, environment: &Environment, patience: Duration) -> MwaaSays {
     let doing = format!("asking MWAA about {}", environment.arn());
     let Some(mwaa) = mwaa else {
         return MwaaSays::MayNotAsk(Failure::new(doing, "it cannot be asked", "ask MWAA yourself"));
     };
     let failed = |why: String| Failure { doing, why: Some(why), error: None, remedy: None };
-    match tokio::time::timeout(PATIENCE, mwaa.environment(environment)).await {
-        Err(_) => MwaaSays::NoReply(failed(format!("no answer within {PATIENCE:?}"))),
+    match tokio::time::timeout(patience, mwaa.environment(environment)).await {
+        Err(_) => MwaaSays::NoReply(failed(format!("no answer within {patience:?}"))),
         Ok(Err(Unanswered::NoRole(failure) | Unanswered::MayNotAsk(failure))) => {
             MwaaSays::MayNotAsk(failure)
         }
@@ -120,7 +129,7 @@ impl<'a> Voices<'a> {
     /// about it always was.
     async fn neighbour(&self, environment: &Environment, may_ask: bool) -> Option<MwaaSays> {
         if may_ask {
-            return Some(self.once(environment, || ask(self.mwaa, environment)).await);
+            return Some(self.once(environment, || ask(self.mwaa, environment, PATIENCE)).await);
         }
         let cell = lock(&self.heard).get(environment)?.clone();
         cell.get().cloned()

@@ -2,6 +2,7 @@
 //! are right, too. Nothing is changed.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
@@ -14,7 +15,7 @@ use crate::event::{EnvironmentSpec, Status};
 use crate::gather::{self, Gather};
 use crate::plan::Plan;
 use crate::plan::proof::MwaaSays;
-use crate::reconcile::ask::Voices;
+use crate::reconcile::ask::{Voices, about_within};
 use crate::reconcile::{self, Context, Decided};
 use crate::report::{Certainty, Failure, Report};
 use crate::sqs_policy::{PolicyAction, PolicyStep};
@@ -23,9 +24,10 @@ use crate::vpc::Endpoint;
 /// What was found.
 #[derive(Debug)]
 pub struct Survey {
-    /// The environments in VPCs that this account sees, or that something was made for.
+    /// The environments in VPCs that this account sees, or that something was made for, and those of
+    /// which MWAA does not say where they are.
     pub environments: Vec<Surveyed>,
-    /// Those that MWAA lists in VPCs that this account does not see.
+    /// Those of which MWAA says that they are in VPCs that this account does not see.
     pub elsewhere: Vec<Environment>,
     /// The accounts whose environments MWAA did not list, with the reason.
     pub not_listed: Vec<(AccountId, Failure)>,
@@ -127,17 +129,24 @@ pub async fn survey(
         .await;
     let (environments, others): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|it| only.is_some() || it.concerns(&landscape));
-    let elsewhere = others.into_iter().filter(|it| it.vpc.is_none() && it.is_customer_managed());
-    let elsewhere = elsewhere.map(|it| it.environment).collect();
+    let elsewhere = environments.iter().chain(&others).filter(|it| it.is_elsewhere());
+    let elsewhere = elsewhere.map(|it| it.environment.clone()).collect();
     Ok(Survey { environments, elsewhere, not_listed })
 }
 
 impl Surveyed {
     /// Whether it is in a VPC that this account sees and leaves its endpoints to the customer, or
-    /// something was made for it.
+    /// something was made for it, or nobody says that it is not so.
     fn concerns(&self, landscape: &Landscape) -> bool {
         let is_here = self.vpc.is_some() && self.is_customer_managed();
-        landscape.has_anything_of(&self.environment) || is_here
+        let is_told = matches!(self.says, MwaaSays::Says(_) | MwaaSays::NotFound);
+        landscape.has_anything_of(&self.environment) || is_here || !is_told
+    }
+
+    /// Whether MWAA says that it leaves its endpoints to the customer, in a VPC that this account does
+    /// not see.
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self.says, MwaaSays::Says(_)) && self.vpc.is_none() && self.is_customer_managed()
     }
 
     /// Whether nobody says that MWAA makes its endpoints.
@@ -149,6 +158,9 @@ impl Surveyed {
     }
 }
 
+/// How long a person waits for what MWAA says: as long as the client, which tries again.
+const A_PERSONS_PATIENCE: Duration = Duration::from_secs(60);
+
 async fn surveyed(
     context: &Context<'_>,
     landscape: &Landscape,
@@ -156,6 +168,7 @@ async fn surveyed(
     environment: Environment,
 ) -> Surveyed {
     let untold = EnvironmentSpec::from_tags(environment.clone());
+    voices.hear(&environment, about_within(context, &environment, A_PERSONS_PATIENCE).await);
     let says = voices.about(context, &environment).await;
     let first = landscape.of(context, &environment, &says);
     let vpc = first.vpc().map(|vpc| (vpc.id.clone(), vpc.owner.clone()));

@@ -206,11 +206,21 @@ def test_an_environment_that_is_not_there_is_said_to_be_none(cli, mwaa, command)
     assert "--environment-profile" in run.stderr
 
 
+def test_what_the_function_cannot_mend_is_not_said_to_be_right(mwaa, function, cli, vpc, sqs, ours):
+    assert function.deliver(ours).ok
+    mwaa.put(ours, createdAt=time.time() - 5 * 3600)
+
+    text = said(cli("plan", NAME, *OF_OWNER), FINDINGS)
+
+    assert "for at most 5 h now" in text and text.endswith("\nNothing would be done.\n"), text
+
+
 def test_a_failed_creation_is_told_with_what_it_lacks(mwaa, cli, vpc, sqs, ours):
     mwaa.put(ours, status="CREATE_FAILED")
 
     plan = read(cli("plan", NAME, *OF_OWNER, "--json"), FINDINGS)
 
+    assert "its creation failed" in plan["findings"][0]["message"]
     assert plan["onlyTells"] and plan["status"] == "CREATE_FAILED"
     assert any("a possible cause" in it["message"] for it in plan["result"]["warnings"])
 
@@ -280,10 +290,20 @@ def test_with_the_owners_profile_alone_it_says_whose_status_it_could_not_see(
 def test_an_account_that_may_not_list_its_environments_is_said(people, cli, two):
     people.fail("ListEnvironments", DENIED["MWAA"], status=403)
 
-    status = read(cli("status", *OF_OWNER, "--json"))
+    status = read(cli("status", *OF_OWNER, "--json"), AWS)
 
     assert "ListEnvironments" in status["unseen"][0]["what"]
     assert [it["environment"] for it in status["environments"]] == [environment(two[0])]
+
+
+def test_an_environment_of_which_mwaa_does_not_tell_is_not_lost_and_no_success(people, cli, guest, ours):
+    people.fail("GetEnvironment", "ThrottlingException", status=429, times=9)
+
+    for one in ((), (NAME,)):
+        text = said(cli("status", *one, *OF_OWNER), AWS)
+        assert re.search(rf"^  +{NAME} +{OWNER} +no answer +- +not seen +not seen +not seen$", text, re.M)
+        assert f"what MWAA says of {NAME}: GetEnvironment answered ThrottlingException" in text
+        assert "as it should be" not in text and "VPCs of" not in text
 
 
 def test_nothing_to_show_is_said_and_so_is_what_is_elsewhere(mwaa, cli, guest):
@@ -403,11 +423,14 @@ def test_a_group_that_lets_nobody_in_is_found(aws, cli, vpc, mwaa, ours):
     assert shown["findings"] == [f"no security group of {id} lets anybody in on TCP 443"]
 
 
-def test_a_public_web_server_has_no_endpoint_and_a_missing_one_is_found(mwaa, cli, ours):
+def test_a_public_web_server_has_no_endpoint_and_a_missing_one_is_found(mwaa, people, cli, ours):
     missing = said(cli("webserver", NAME, *OF_OWNER), FINDINGS)
     assert "no web server endpoint" in missing and "none yet" in missing
 
     mwaa.put(ours, status="AVAILABLE", webserverAccessMode="PUBLIC_ONLY")
+    people.fail("GetEnvironment", DENIED["MWAA"], status=403)
+    assert read(cli("webserver", NAME, *OF_OWNER, "--json"), USAGE)["findings"] == []
+
     assert "public only" in said(cli("webserver", NAME, *OF_OWNER), RIGHT)
 
 

@@ -110,17 +110,18 @@ impl Asked {
         matches: &ArgMatches,
         common: &Common,
         paint: Paint,
-    ) -> Result<Answer, Problem> {
-        match self {
+    ) -> Result<Ended, Problem> {
+        let answer = match self {
             Self::Plan => plan::answer(matches, common, paint).await,
-            Self::Status => status::answer(matches, common, paint).await,
+            Self::Status => return status::answer(matches, common, paint).await,
             Self::Doctor => doctor::answer(matches, common, paint).await,
             Self::Wait => wait::answer(matches, common, paint).await,
             Self::Webserver => webserver::answer(matches, common, paint).await,
             Self::Replay => replay::answer(matches, common, paint).await,
             Self::Sweep => sweep::answer(matches, common, paint).await,
-            Self::Redrive => redrive::answer(matches, common, paint).await,
-        }
+            Self::Redrive => return redrive::answer(matches, common, paint).await,
+        };
+        Ok(Ended { answer: answer?, is_silent: false })
     }
 }
 
@@ -135,6 +136,14 @@ struct Answer {
     has_findings: bool,
     /// Whether what was asked for could not be seen with the profiles that are named.
     is_unseen: bool,
+}
+
+/// The same, where AWS may have been asked for more than it told.
+#[derive(Debug)]
+struct Ended {
+    answer: Answer,
+    /// Whether AWS did not answer, or refused, something that the answer should tell.
+    is_silent: bool,
 }
 
 /// How the program ends. Scripts depend on these numbers.
@@ -207,15 +216,16 @@ async fn run_to_its_end(asked: Asked, matches: &ArgMatches) -> u8 {
     }
     let paint = Paint::on(io::stdout().is_terminal() && !common.json);
     match asked.answer(matches, &common, paint).await {
-        Ok(answer) => {
+        Ok(Ended { answer, is_silent }) => {
             match common.json {
                 true => print(&format!("{:#}\n", answer.json)),
                 false => print(&answer.text),
             }
-            match (answer.has_findings, answer.is_unseen) {
-                (true, _) => exit::FINDINGS,
-                (false, true) => exit::USAGE,
-                (false, false) => exit::RIGHT,
+            match answer {
+                Answer { has_findings: true, .. } => exit::FINDINGS,
+                _ if is_silent => exit::AWS,
+                Answer { is_unseen: true, .. } => exit::USAGE,
+                Answer { .. } => exit::RIGHT,
             }
         }
         Err(problem) => {

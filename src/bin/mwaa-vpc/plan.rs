@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 
+use chrono::Utc;
 use clap::{Arg, ArgMatches, Command};
 use mwaa_vpc_endpoints::environment::Environment;
 use mwaa_vpc_endpoints::event::{self, EnvironmentSpec, Status, Work};
@@ -10,6 +11,7 @@ use mwaa_vpc_endpoints::plan::diff::{Difference, Sign};
 use mwaa_vpc_endpoints::plan::proof::MwaaSays;
 use mwaa_vpc_endpoints::reconcile::{self, NoPreview, Preview};
 use mwaa_vpc_endpoints::report::{Failure, Outcome, Report};
+use mwaa_vpc_endpoints::sweep::{PATIENCE, waited};
 use serde_json::{Value, json};
 
 use crate::Answer;
@@ -19,6 +21,7 @@ use crate::options::{self, Common, Named, environment_arg};
 use crate::paint::{Paint, fact, unseen};
 use crate::problem::Problem;
 use crate::spinner::Spinner;
+use crate::status::{Finding, of_status, of_waiting};
 
 /// What it needs of IAM. MWAA is asked about neighbours whose queues are missing, too.
 pub const NEEDS: Needs = Needs {
@@ -96,6 +99,7 @@ pub async fn answer(
         }
         None => ask(&accounts, &accounts.environment(&named.expect("it is named"))?).await?,
     };
+    let wrong = of_environment(&known.says);
     let preview = preview(&accounts, &settings, known).await?;
     let nothing_is_there = preview.report.outcome == Outcome::Unchanged
         && preview.report.resources.is_empty()
@@ -107,7 +111,7 @@ pub async fn answer(
             Err(error) => Problem::usage(error.to_string()),
         });
     }
-    Ok(shown(&preview, &not_seen, paint))
+    Ok(shown(&preview, &wrong, &not_seen, paint))
 }
 
 /// Reads an event, or an answer of MWAA.
@@ -197,7 +201,7 @@ async fn preview(
     }
 }
 
-fn shown(preview: &Preview, not_seen: &[Unseen], paint: Paint) -> Answer {
+fn shown(preview: &Preview, wrong: &[Finding], not_seen: &[Unseen], paint: Paint) -> Answer {
     let Preview { report, plan, only_tells } = preview;
     let diff = plan.as_ref().map(|plan| plan.diff()).unwrap_or_default();
     let mut text = fact("environment", &paint.bold(&report.environment));
@@ -211,16 +215,21 @@ fn shown(preview: &Preview, not_seen: &[Unseen], paint: Paint) -> Answer {
     for difference in &diff {
         text.push_str(&lines(difference, paint));
     }
-    for warning in &report.warnings {
-        text.push_str(&format!("{} {}\n", paint.yellow("!"), warning.message));
-        if let Some(remedy) = &warning.remedy {
+    let told = wrong.iter().map(|it| (&it.message, &it.remedy));
+    let warned = report.warnings.iter().map(|it| (&it.message, &it.remedy));
+    for (message, remedy) in told.chain(warned) {
+        text.push_str(&format!("{} {message}\n", paint.yellow("!")));
+        if let Some(remedy) = remedy {
             text.push_str(&format!("    {} {remedy}\n", paint.dim("what helps:")));
         }
     }
+    let is_right = diff.is_empty() && wrong.is_empty() && report.warnings.is_empty();
     if let Some(reason) = &report.reason {
         text.push_str(&format!("Nothing would be done: {reason}.\n"));
-    } else if diff.is_empty() {
+    } else if is_right {
         text.push_str("Nothing would be done: all is as it should be.\n");
+    } else if diff.is_empty() {
+        text.push_str("Nothing would be done.\n");
     } else {
         let count = |sign| diff.iter().filter(|it| it.sign == sign).count();
         text.push_str(&format!(
@@ -242,11 +251,20 @@ fn shown(preview: &Preview, not_seen: &[Unseen], paint: Paint) -> Answer {
         "environment": report.environment,
         "status": report.status,
         "diff": diff,
+        "findings": wrong,
         "onlyTells": only_tells,
         "result": report,
         "unseen": not_seen,
     });
-    Answer { json, text, has_findings: !diff.is_empty(), is_unseen: false }
+    Answer { json, text, has_findings: !is_right, is_unseen: false }
+}
+
+/// What is wrong with the environment itself, as `status` has it.
+fn of_environment(says: &MwaaSays) -> Vec<Finding> {
+    let MwaaSays::Says(spec) = says else { return Vec::new() };
+    let waiting = waited(spec, Utc::now())
+        .and_then(|waited| of_waiting(waited.num_hours(), (PATIENCE - waited).num_hours().max(0)));
+    of_status(&spec.status).into_iter().chain(waiting).collect()
 }
 
 fn lines(difference: &Difference, paint: Paint) -> String {

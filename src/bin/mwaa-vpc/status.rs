@@ -6,18 +6,18 @@ use clap::{ArgMatches, Command};
 use mwaa_vpc_endpoints::environment::AccountId;
 use mwaa_vpc_endpoints::event::Status;
 use mwaa_vpc_endpoints::plan::proof::MwaaSays;
-use mwaa_vpc_endpoints::report::{Change, Kind};
+use mwaa_vpc_endpoints::report::{Change, Failure, Kind};
 use mwaa_vpc_endpoints::sweep::survey::{Access, EndpointState, Survey, Surveyed, survey};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::Answer;
 use crate::accounts::{Accounts, Unseen};
 use crate::iam::Needs;
 use crate::options::{self, Common, Named, environment_arg};
 use crate::paint::{Paint, unseen};
 use crate::problem::Problem;
 use crate::spinner::Spinner;
+use crate::{Answer, Ended};
 
 /// What it needs of IAM.
 pub const NEEDS: Needs = Needs {
@@ -53,8 +53,11 @@ struct Row {
     #[serde(skip)]
     name: String,
     account: String,
-    /// MWAA's word; none if it was not asked.
+    /// MWAA's word; none if it said none.
     status: Option<String>,
+    /// Why it said none, in a word.
+    #[serde(skip)]
+    why_not: &'static str,
     hours_left: Option<i64>,
     vpc: Option<String>,
     /// Whether the VPC's endpoints could be seen: they belong to the VPC's owner.
@@ -67,10 +70,10 @@ struct Row {
 
 /// Something that is not as it should be.
 #[derive(Debug, Serialize)]
-struct Finding {
-    message: String,
+pub struct Finding {
+    pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    remedy: Option<String>,
+    pub remedy: Option<String>,
 }
 
 impl Finding {
@@ -79,11 +82,7 @@ impl Finding {
     }
 }
 
-pub async fn answer(
-    matches: &ArgMatches,
-    common: &Common,
-    paint: Paint,
-) -> Result<Answer, Problem> {
+pub async fn answer(matches: &ArgMatches, common: &Common, paint: Paint) -> Result<Ended, Problem> {
     let settings = options::settings(matches)?;
     let named = Named::of(matches)?;
     let (accounts, only) = Accounts::and_named(named.as_ref(), common).await?;
@@ -98,15 +97,16 @@ pub async fn answer(
         return Err(accounts.no_such(only));
     }
     let not_seen = not_seen(&accounts, &survey);
-    let mut rows: Vec<Row> =
-        survey.environments.iter().map(|it| row(it, &accounts.owner.account)).collect();
+    let mut rows: Vec<Row> = survey.environments.iter().map(|it| row(it, &accounts)).collect();
     // False comes before true.
     rows.sort_by_key(|row| (row.findings.is_empty(), row.environment.clone()));
     let has_findings = rows.iter().any(|row| !row.findings.is_empty());
     let mut text = match rows.is_empty() {
         true => format!(
-            "No environments in {} in VPCs that account {} sees.\n",
-            accounts.region, accounts.owner.account
+            "No environments{} in {} in VPCs that account {} sees.\n",
+            if survey.not_listed.is_empty() { "" } else { " are seen" },
+            accounts.region,
+            accounts.owner.account
         ),
         false => table(&rows, paint),
     };
@@ -123,7 +123,18 @@ pub async fn answer(
         "environments": rows,
         "unseen": not_seen,
     });
-    Ok(Answer { json, text, has_findings, is_unseen: false })
+    let is_silent = !survey.not_listed.is_empty()
+        || survey.environments.iter().any(|it| is_silent(it, &accounts));
+    Ok(Ended { answer: Answer { json, text, has_findings, is_unseen: false }, is_silent })
+}
+
+/// Whether MWAA was asked about it, and did not tell.
+fn is_silent(found: &Surveyed, accounts: &Accounts) -> bool {
+    match &found.says {
+        MwaaSays::NoReply(_) => true,
+        MwaaSays::MayNotAsk(_) => accounts.asked().contains(&found.environment.account),
+        MwaaSays::Says(_) | MwaaSays::NotFound => false,
+    }
 }
 
 fn not_seen(accounts: &Accounts, survey: &Survey) -> Vec<Unseen> {
@@ -133,22 +144,26 @@ fn not_seen(accounts: &Accounts, survey: &Survey) -> Vec<Unseen> {
         let from = format!("account {account}: a profile that may list them");
         not_seen.push(Unseen { what, from });
     }
-    // Once for each account and VPC, however many environments are concerned.
+    // Once for each account, VPC and answer, however many environments are concerned.
     let mut unasked: BTreeMap<&AccountId, usize> = BTreeMap::new();
+    let mut silent: Vec<(&AccountId, &Failure, Vec<&str>)> = Vec::new();
     let mut foreign: BTreeMap<String, AccountId> = BTreeMap::new();
     for found in &survey.environments {
+        let (account, name) = (&found.environment.account, found.environment.name());
         match &found.says {
-            MwaaSays::MayNotAsk(_) if !accounts.asked().contains(&found.environment.account) => {
-                *unasked.entry(&found.environment.account).or_default() += 1;
+            MwaaSays::MayNotAsk(failure) | MwaaSays::NoReply(failure)
+                if is_silent(found, accounts) =>
+            {
+                let is_it = |it: &&mut (&AccountId, &Failure, Vec<&str>)| {
+                    let (a, b) = (it.1.error.as_ref(), failure.error.as_ref());
+                    it.0 == account && it.1.code() == failure.code() && a.is_some() == b.is_some()
+                };
+                match silent.iter_mut().find(is_it) {
+                    Some((.., names)) => names.push(name),
+                    None => silent.push((account, failure, vec![name])),
+                }
             }
-            MwaaSays::MayNotAsk(failure) | MwaaSays::NoReply(failure) => not_seen.push(Unseen {
-                what: format!(
-                    "what MWAA says of {}: {}",
-                    found.environment.arn(),
-                    without_remedy(failure)
-                ),
-                from: format!("account {}: a profile that may ask", found.environment.account),
-            }),
+            MwaaSays::MayNotAsk(_) => *unasked.entry(account).or_default() += 1,
             _ => {}
         }
         if let Some((vpc, owner)) = &found.vpc
@@ -157,12 +172,21 @@ fn not_seen(accounts: &Accounts, survey: &Survey) -> Vec<Unseen> {
             foreign.insert(vpc.to_string(), owner.clone());
         }
     }
+    not_seen.extend(silent.into_iter().map(|(account, failure, names)| {
+        let doing = format!("what MWAA says of {}", some_of(&names));
+        let remedy = Problem::from(failure.clone()).advised("status").remedy;
+        let helps = remedy.unwrap_or_else(|| "the same again, a little later".to_owned());
+        Unseen {
+            what: Failure { doing, remedy: None, ..failure.clone() }.to_string(),
+            from: format!("account {account}: {helps}"),
+        }
+    }));
     if !survey.elsewhere.is_empty() {
         let names: Vec<&str> = survey.elsewhere.iter().map(|it| it.name()).collect();
         not_seen.push(Unseen {
             what: format!(
                 "the VPCs of {}: account {} does not see their subnets",
-                names.join(", "),
+                some_of(&names),
                 accounts.owner.account
             ),
             from: "the accounts that own these VPCs: --owner-profile with a profile of one"
@@ -182,11 +206,26 @@ fn not_seen(accounts: &Accounts, survey: &Survey) -> Vec<Unseen> {
     not_seen
 }
 
-fn without_remedy(failure: &mwaa_vpc_endpoints::report::Failure) -> String {
-    mwaa_vpc_endpoints::report::Failure { remedy: None, ..failure.clone() }.to_string()
+/// A few names, and how many more there are: of hundreds nobody reads more.
+fn some_of(names: &[&str]) -> String {
+    match names.split_at_checked(10) {
+        Some((first, rest)) if !rest.is_empty() => {
+            format!("{} and {} more", first.join(", "), rest.len())
+        }
+        _ => names.join(", "),
+    }
 }
 
-fn row(found: &Surveyed, looking: &AccountId) -> Row {
+fn without_remedy(failure: &Failure) -> String {
+    Failure { remedy: None, ..failure.clone() }.to_string()
+}
+
+fn row(found: &Surveyed, accounts: &Accounts) -> Row {
+    let is_here = match &found.vpc {
+        Some((_, owner)) => *owner == accounts.owner.account,
+        None => found.says == MwaaSays::NotFound || !found.endpoints.is_empty(),
+    };
+    let is_mwaas = matches!(&found.says, MwaaSays::Says(it) if it.customer_managed == Some(false));
     let status = match &found.says {
         MwaaSays::Says(answer) => Some(answer.status.to_string()),
         MwaaSays::NotFound => Some("not there".to_owned()),
@@ -197,13 +236,41 @@ fn row(found: &Surveyed, looking: &AccountId) -> Row {
         name: found.environment.name().to_owned(),
         account: found.environment.account.to_string(),
         status,
+        why_not: match &found.says {
+            MwaaSays::NoReply(_) => "no answer",
+            _ if is_silent(found, accounts) => "refused",
+            _ => "not asked",
+        },
         hours_left: found.hours_left,
         vpc: found.vpc.as_ref().map(|(vpc, _)| vpc.to_string()),
-        is_seen: found.vpc.as_ref().is_none_or(|(_, owner)| owner == looking),
+        is_seen: is_here || is_mwaas,
         endpoints: found.endpoints.clone(),
         queue: found.queue.clone(),
         findings: found_wrong(found),
     }
+}
+
+/// What is wrong with an environment in this status.
+pub fn of_status(status: &Status) -> Option<Finding> {
+    match status {
+        Status::CreateFailed => Some(Finding::new(
+            "its creation failed",
+            "`mwaa-vpc doctor` says what may have caused it; it must be deleted and made again",
+        )),
+        Status::InUse(status) if status == "UNAVAILABLE" => Some(Finding::new(
+            "it is UNAVAILABLE: a change failed, and it is not stable",
+            "see the environment's logs, and its security groups and routes",
+        )),
+        _ => None,
+    }
+}
+
+/// What is wrong with one that has waited for so many hours.
+pub fn of_waiting(waited: i64, left: i64) -> Option<Finding> {
+    let message = format!(
+        "it is PENDING, for at most {waited} h now; MWAA gives up in {left} h at the earliest"
+    );
+    (waited > 0).then(|| Finding::new(message, "`mwaa-vpc doctor` says what may keep it"))
 }
 
 /// What is not as it should be.
@@ -216,23 +283,10 @@ fn found_wrong(found: &Surveyed) -> Vec<Finding> {
         ));
     }
     if let MwaaSays::Says(answer) = &found.says {
-        match &answer.status {
-            Status::CreateFailed => findings.push(Finding::new(
-                "its creation failed",
-                "`mwaa-vpc doctor` says what may have caused it; it must be deleted and made again",
-            )),
-            Status::InUse(status) if status == "UNAVAILABLE" => findings.push(Finding::new(
-                "it is UNAVAILABLE: a change failed, and it is not stable",
-                "see the environment's logs, and its security groups and routes",
-            )),
-            _ => {}
-        }
+        findings.extend(of_status(&answer.status));
     }
-    if let (Some(waited @ 1..), Some(left)) = (found.hours_waited, found.hours_left) {
-        findings.push(Finding::new(
-            format!("it is PENDING, for at most {waited} h now; MWAA gives up in {left} h at the earliest"),
-            "`mwaa-vpc doctor` says what may keep it",
-        ));
+    if let (Some(waited), Some(left)) = (found.hours_waited, found.hours_left) {
+        findings.extend(of_waiting(waited, left));
     }
     match &found.report {
         Err(failure) => findings
@@ -279,7 +333,7 @@ fn cells(row: &Row) -> [String; 8] {
         if row.findings.is_empty() { " " } else { "!" }.to_owned(),
         row.name.clone(),
         row.account.clone(),
-        row.status.clone().unwrap_or_else(|| "not asked".to_owned()),
+        row.status.clone().unwrap_or_else(|| row.why_not.to_owned()),
         row.hours_left.map_or_else(|| "-".to_owned(), |hours| hours.to_string()),
         state("database"),
         state("webserver"),
@@ -359,6 +413,7 @@ mod tests {
             name: name.to_owned(),
             account: "111122223333".to_owned(),
             status: Some("AVAILABLE".to_owned()),
+            why_not: "",
             hours_left: None,
             vpc: None,
             is_seen: true,

@@ -92,7 +92,9 @@ pub async fn answer(
     }
     let is_public = told.spec.as_ref().is_some_and(EnvironmentSpec::is_public_only);
     let mut findings = findings(&alive, &shown);
-    if alive.is_empty() && !is_public {
+    // Without MWAA's word nobody knows whether it needs one, and to which service: then only what is
+    // tagged is found.
+    if alive.is_empty() && !is_public && told.spec.is_some() {
         match elsewhere(&accounts, &told).await? {
             Some(unseen) => not_seen.push(unseen),
             None => findings

@@ -20,7 +20,6 @@ mod work;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::json;
 
-use crate::Answer;
 use crate::accounts::Accounts;
 use crate::deployed::{Function, stack_name, with_function};
 use crate::iam::{Names, Needs};
@@ -29,6 +28,7 @@ use crate::paint::Paint;
 use crate::problem::Problem;
 use crate::signals::{Interrupted, Signals};
 use crate::stack::Stacks;
+use crate::{Answer, Ended};
 use queue::Queue;
 use show::{Output, counted};
 use work::{Redrive, Stop};
@@ -82,18 +82,14 @@ pub fn names(matches: &ArgMatches, names: Names) -> Names {
     Names { queues: named.map_or(names.queues, |it| vec![it]), ..names }
 }
 
-pub async fn answer(
-    matches: &ArgMatches,
-    common: &Common,
-    paint: Paint,
-) -> Result<Answer, Problem> {
+pub async fn answer(matches: &ArgMatches, common: &Common, paint: Paint) -> Result<Ended, Problem> {
     let signals = Signals::caught()
         .map_err(|error| Problem::aws(format!("signals cannot be caught: {error}")))?;
     let output = Output::new(paint, common.json);
     let dry_run = matches.get_flag("dry-run");
     let Ok(prepared) = signals.unless(prepare(matches, common)).await else {
         output.mark("Interrupted.");
-        return Ok(shown(&output, 0, 0, dry_run));
+        return Ok(shown(&output, Counts::default(), dry_run));
     };
     let (accounts, function, queues) = prepared?;
     let mut redrive = Redrive {
@@ -106,6 +102,7 @@ pub async fn answer(
         keep_going: matches.get_flag("keep-going"),
         done: 0,
         left: 0,
+        others: None,
         is_over: false,
     };
     let ended = redrive.run().await;
@@ -116,7 +113,8 @@ pub async fn answer(
     if let Err(Stop::Failed(problem)) = ended {
         return Err(problem);
     }
-    Ok(shown(&redrive.output, redrive.done, redrive.left, dry_run))
+    let counts = Counts { done: redrive.done, left: redrive.left, others: redrive.others };
+    Ok(shown(&redrive.output, counts, dry_run))
 }
 
 /// What is looked at before a message is received.
@@ -131,7 +129,17 @@ async fn prepare(
     Ok((accounts, function, queues))
 }
 
-fn shown(output: &Output, done: usize, left: usize, dry_run: bool) -> Answer {
+/// How many messages there are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    done: usize,
+    left: usize,
+    /// What somebody else holds; none if that is not known.
+    others: Option<usize>,
+}
+
+fn shown(output: &Output, counts: Counts, dry_run: bool) -> Ended {
+    let Counts { done, left, others } = counts;
     let (dealt, stay) = match dry_run {
         true => ("would be dealt with", "would be left"),
         false => ("dealt with and deleted", "left in the queue"),
@@ -143,6 +151,10 @@ fn shown(output: &Output, done: usize, left: usize, dry_run: bool) -> Answer {
             format!("\n{outcome} {} {dealt}, {left} {stay}\n", counted(done))
         }
     };
-    let json = json!({"dryRun": dry_run, "found": output.told, "done": done, "left": left});
-    Answer { json, text, has_findings: left > 0, is_unseen: false }
+    let json = json!({
+        "dryRun": dry_run, "found": output.told, "done": done, "left": left, "heldByOthers": others,
+    });
+    let has_findings = left + others.unwrap_or_default() > 0;
+    let answer = Answer { json, text, has_findings, is_unseen: false };
+    Ended { answer, is_silent: others.is_none() }
 }

@@ -28,6 +28,8 @@ pub struct Queue {
     pub url: String,
     /// Whether only Lambda and EventBridge write into it.
     pub is_ours: bool,
+    /// How many messages somebody else held when this run began; none if that is not known.
+    pub others: Option<usize>,
     /// Its place in the list of queues.
     at: usize,
     client: Client,
@@ -42,7 +44,7 @@ impl Queue {
         url: String,
         is_ours: bool,
     ) -> Self {
-        Self { name: name.into(), url, is_ours, at, client, held: Held::default() }
+        Self { name: name.into(), url, is_ours, others: Some(0), at, client, held: Held::default() }
     }
 
     /// How many messages this run holds.
@@ -125,7 +127,7 @@ impl Queue {
     /// As SQS answers.
     pub async fn prolong(&mut self) -> Result<(), Failure> {
         if self.held.is_due(Instant::now()) {
-            self.hide_for(HIDDEN).await?;
+            self.hide_for(HIDDEN).await.map_err(|it| it.why)?;
             self.held.since = Some(Instant::now());
         }
         Ok(())
@@ -133,39 +135,69 @@ impl Queue {
 
     /// Makes what is held visible again, at once. What cannot be is by itself, later: then it is said.
     pub async fn put_back(&mut self) -> Option<String> {
-        let failed = self.hide_for(0).await.err().map(|failure| {
-            let why = Failure { remedy: None, ..failure };
-            let later = format!("{} of {}", counted(self.held()), self.name);
+        let failed = self.hide_for(0).await.err().map(|NotHidden { count, why }| {
+            let why = Failure { remedy: None, ..why };
+            let later = format!("{} of {}", counted(count), self.name);
             format!("{later} cannot be seen for half an hour, since SQS did not put back: {why}")
         });
         self.held = Held::default();
         failed
     }
 
-    async fn hide_for(&self, seconds: i32) -> Result<(), Failure> {
+    /// # Errors
+    ///
+    /// If SQS does not do it for all of them. It is asked for the others nevertheless.
+    async fn hide_for(&self, seconds: i32) -> Result<(), NotHidden> {
+        let mut not_hidden: Option<NotHidden> = None;
         for page in self.held.all() {
+            let what = format!("hiding what was received from {}", self.name);
             let entries = page.iter().enumerate().filter_map(|(at, (_, receipt))| {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder();
                 let entry = entry.visibility_timeout(seconds);
                 entry.id(at.to_string()).receipt_handle(receipt).build().ok()
             });
             let call = self.client.change_message_visibility_batch().queue_url(&self.url);
-            call.set_entries(Some(entries.collect())).send().await.map_err(|e| {
-                let what = format!("hiding what was received from {}", self.name);
-                failure("ChangeMessageVisibilityBatch", &what, &e)
-            })?;
+            let (count, why) = match call.set_entries(Some(entries.collect())).send().await {
+                Err(e) => (page.len(), failure("ChangeMessageVisibilityBatch", &what, &e)),
+                // What SQS does not do of a batch is in an answer without an error.
+                Ok(answer) => match answer.failed() {
+                    [] => continue,
+                    [first, ..] => {
+                        let why = Some(reason(first));
+                        let why = Failure { doing: what, why, error: None, remedy: None };
+                        (answer.failed().len(), why)
+                    }
+                },
+            };
+            not_hidden.get_or_insert(NotHidden { count: 0, why }).count += count;
         }
-        Ok(())
+        not_hidden.map_or(Ok(()), Err)
     }
 
-    /// How many messages somebody else holds; none if that may not be known.
-    pub async fn held_by_others(&self) -> usize {
+    /// How many messages somebody else holds, as far as SQS knows: what was received or put back just
+    /// now may be counted late (SQS API, `GetQueueAttributes`).
+    ///
+    /// # Errors
+    ///
+    /// As SQS answers.
+    pub async fn held_by_others(&self) -> Result<usize, Failure> {
         let name = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
         let call = self.client.get_queue_attributes().queue_url(&self.url);
-        let told = call.attribute_names(name.clone()).send().await.ok();
-        let hidden = told.and_then(|it| it.attributes?.get(&name)?.parse::<usize>().ok());
-        hidden.unwrap_or_default().saturating_sub(self.held())
+        let what = format!("asking what others hold of {}", self.name);
+        let told = call.attribute_names(name.clone()).send().await;
+        let told = told.map_err(|e| failure("GetQueueAttributes", &what, &e))?;
+        let hidden = told.attributes.and_then(|it| it.get(&name)?.parse::<usize>().ok());
+        let hidden = hidden.ok_or_else(|| Failure::new(what, "SQS did not say", "try again"))?;
+        Ok(hidden.saturating_sub(self.held()))
     }
+}
+
+/// Messages that SQS did not hide, or show again, as it was asked to.
+#[derive(Debug)]
+struct NotHidden {
+    count: usize,
+    /// Of the first of them.
+    why: Failure,
 }
 
 fn reason(error: &BatchResultErrorEntry) -> String {
@@ -202,21 +234,19 @@ mod tests {
 
     /// SQS that does what it is asked for, and what that was.
     #[derive(Clone, Debug, Default)]
-    struct Sqs(Arc<Mutex<Vec<String>>>);
+    struct Sqs(Arc<Mutex<Vec<String>>>, &'static str);
 
     impl HttpConnector for Sqs {
         fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
             let body = request.body().bytes().unwrap_or_default();
             self.0.lock().unwrap().push(String::from_utf8_lossy(body).into_owned());
             let status = StatusCode::try_from(200).unwrap();
-            let answer = SdkBody::from(r#"{"Successful": [], "Failed": []}"#);
+            let answer = SdkBody::from(format!(r#"{{"Successful": [], "Failed": [{}]}}"#, self.1));
             HttpConnectorFuture::ready(Ok(HttpResponse::new(status, answer)))
         }
     }
 
-    #[tokio::test]
-    async fn what_is_held_is_prolonged_once_it_is_due_and_not_again_at_once() {
-        let sqs = Sqs::default();
+    fn queue(sqs: &Sqs) -> Queue {
         let connector = SharedHttpConnector::new(sqs.clone());
         let config = aws_sdk_sqs::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -224,7 +254,29 @@ mod tests {
             .credentials_provider(Credentials::for_tests())
             .http_client(http_client_fn(move |_, _| connector.clone()))
             .build();
-        let mut queue = Queue::new(0, "q", Client::from_conf(config), "https://q".into(), true);
+        Queue::new(0, "q", Client::from_conf(config), "https://q".into(), true)
+    }
+
+    #[tokio::test]
+    async fn what_sqs_does_not_do_of_a_batch_is_said_and_is_not_thought_held() {
+        let failed = r#"{"Id": "0", "SenderFault": true, "Code": "InternalError", "Message": "m"}"#;
+        let sqs = Sqs(Arc::default(), failed);
+        let mut queue = queue(&sqs);
+        for id in 0..12 {
+            queue.held.add(&format!("{id:02}"), "receipt".to_owned());
+        }
+        queue.held.since = Instant::now().checked_sub(Duration::from_secs(601));
+        let why = queue.prolong().await.unwrap_err();
+        assert!(why.to_string().ends_with("from q: InternalError m"), "{why}");
+        let said = queue.put_back().await.unwrap();
+        assert!(said.starts_with("2 messages of q cannot be seen for half an hour"), "{said}");
+        assert_eq!(sqs.0.lock().unwrap().len(), 4, "every page was asked for");
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_prolonged_once_it_is_due_and_not_again_at_once() {
+        let sqs = Sqs::default();
+        let mut queue = queue(&sqs);
         queue.held.add("a", "receipt".to_owned());
         queue.held.since = Some(Instant::now());
         queue.prolong().await.unwrap();

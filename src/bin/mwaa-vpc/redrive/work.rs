@@ -60,6 +60,8 @@ pub struct Redrive<'a> {
     pub done: usize,
     /// How many were received and are not.
     pub left: usize,
+    /// How many somebody else holds; none if that is not known.
+    pub others: Option<usize>,
     /// Whether something failed after which it does not go on.
     pub is_over: bool,
 }
@@ -71,6 +73,46 @@ impl Redrive<'_> {
     ///
     /// If a signal came, or as SQS answers.
     pub async fn run(&mut self) -> Result<(), Stop> {
+        for queue in &mut self.queues {
+            queue.others = match self.signals.after(queue.held_by_others()).await? {
+                Ok(others) => Some(others),
+                Err(failure) => {
+                    let Problem { message, .. } = failure.into();
+                    self.output.mark(&format!(
+                        "Whether somebody else holds messages of {} is not known: {message}",
+                        queue.name
+                    ));
+                    None
+                }
+            };
+        }
+        self.receive_and_serve().await?;
+        self.look_for_others().await;
+        Ok(())
+    }
+
+    /// Whether somebody else still holds messages: a run that was killed, for half an hour. What only
+    /// one of two looks shows is what SQS counts late.
+    async fn look_for_others(&mut self) {
+        let mut all = Some(0);
+        for queue in &self.queues {
+            let others = match queue.others {
+                Some(0) => Some(0),
+                Some(before) => queue.held_by_others().await.ok().map(|now| now.min(before)),
+                None => None,
+            };
+            if let Some(others @ 1..) = others {
+                let they = format!("{} of {}", counted(others), queue.name);
+                self.output.mark(&format!(
+                    "Somebody else holds {they}, such as a run that was killed. Within half an hour they can be received again: look again then."
+                ));
+            }
+            all = all.zip(others).map(|(all, others)| all + others);
+        }
+        self.others = all;
+    }
+
+    async fn receive_and_serve(&mut self) -> Result<(), Stop> {
         loop {
             let (mut messages, mut has_more) = (Vec::new(), false);
             for at in 0..self.queues.len() {
@@ -122,7 +164,7 @@ impl Redrive<'_> {
         }
         let queue = &self.queues[at];
         let said = match messages.len() {
-            0 => empty(queue).await,
+            0 => empty(queue),
             count => {
                 let first = if has_more { "the first " } else { "" };
                 format!("{}: {first}{}.\n", queue.name, counted(count))
@@ -224,6 +266,8 @@ impl Redrive<'_> {
         environment: &Environment,
         messages: Vec<Message>,
     ) -> Result<(), Stop> {
+        // MWAA may take its time for each of many environments.
+        self.prolong().await?;
         let says = self.signals.unless(ask(self.accounts, environment)).await??;
         for step in steps(messages, says).map_err(Stop::Left)? {
             self.take(&step).await?;
@@ -231,10 +275,15 @@ impl Redrive<'_> {
         Ok(())
     }
 
-    async fn take(&mut self, step: &Step) -> Result<(), Stop> {
+    async fn prolong(&mut self) -> Result<(), Stop> {
         for queue in &mut self.queues {
             self.signals.after(queue.prolong()).await??;
         }
+        Ok(())
+    }
+
+    async fn take(&mut self, step: &Step) -> Result<(), Stop> {
+        self.prolong().await?;
         let spinner = Spinner::start(format!("{} is at work", self.function.name));
         let payload = step.payload(self.dry_run);
         let work = self.function.invoke(&payload, &["outcome", "resources", "warnings"]);
@@ -262,32 +311,35 @@ impl Redrive<'_> {
 
     /// Deletes messages that are dealt with.
     async fn settle(&mut self, messages: &[Message]) -> Result<(), Stop> {
-        let mut ended = Ok(());
-        if !self.dry_run {
-            for (at, queue) in self.queues.iter_mut().enumerate() {
-                let of_queue = messages.iter().filter(|it| it.queue == at);
-                let ids: Vec<&str> = of_queue.map(|it| it.id.as_str()).collect();
-                if !ids.is_empty() {
-                    queue.delete(&ids).await?;
-                }
-            }
-            ended = self.signals.after(async {}).await;
+        if self.dry_run {
+            self.done += messages.len();
+            self.left -= messages.len();
+            return Ok(());
         }
-        self.done += messages.len();
-        self.left -= messages.len();
+        let mut failed = None;
+        for (at, queue) in self.queues.iter_mut().enumerate() {
+            let of_queue = messages.iter().filter(|it| it.queue == at);
+            let ids: Vec<&str> = of_queue.map(|it| it.id.as_str()).collect();
+            let held = queue.held();
+            // What is dealt with goes from the other queue, too.
+            failed = queue.delete(&ids).await.err().or(failed);
+            let deleted = held - queue.held();
+            self.done += deleted;
+            self.left -= deleted;
+        }
+        let ended = self.signals.after(async {}).await;
+        failed.map_or(Ok(()), Err)?;
         Ok(ended?)
     }
 }
 
 /// That a queue has nothing for this run.
-async fn empty(queue: &Queue) -> String {
+fn empty(queue: &Queue) -> String {
     let name = &queue.name;
-    match queue.held_by_others().await {
-        0 if queue.held() > 0 => format!("{name} has no more.\n"),
-        0 => format!("{name} is empty.\n"),
-        others => {
-            let they = format!("{} that somebody else received a while ago", counted(others));
-            format!("{name} has nothing but {they}: look again later.\n")
-        }
+    match queue.others {
+        _ if queue.held() > 0 => format!("{name} has no more.\n"),
+        Some(0) => format!("{name} is empty.\n"),
+        // What somebody else holds is told at the end.
+        _ => format!("{name} has nothing that can be received.\n"),
     }
 }
