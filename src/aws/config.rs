@@ -4,7 +4,9 @@
 use std::env;
 use std::time::Duration;
 
-use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::ProvideRegion;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -47,16 +49,17 @@ pub async fn config() -> SdkConfig {
 /// The same for a person, who may name a profile and a Region. Of a profile that is named, the
 /// credentials are taken whatever the environment variables say, as the AWS CLI does with `--profile`.
 ///
-/// # Panics
+/// # Errors
 ///
-/// As [`config`].
-pub async fn of_person(profile: Option<&str>, region: Option<&str>) -> SdkConfig {
-    let mut loader = loader();
+/// If a setting of how often a call is tried cannot be read: aws-config would panic.
+pub async fn of_person(profile: Option<&str>, region: Option<&str>) -> Result<SdkConfig, String> {
+    // Said here, it is not looked for: what stands for it is read from what was loaded.
+    let mut loader = loader().retry_config(RetryConfig::standard());
     if let Some(region) = region {
         loader = loader.region(Region::new(region.to_owned()));
     }
-    let Some(profile) = profile else { return with_attempts(loader.load().await) };
-    let config = with_attempts(loader.profile_name(profile).load().await);
+    let Some(profile) = profile else { return with_retries(loader.load().await) };
+    let config = with_retries(loader.profile_name(profile).load().await)?;
     let mut surroundings = ProviderConfig::without_region()
         .with_region(config.region().cloned())
         .with_sleep_impl(TokioSleep::new());
@@ -67,7 +70,55 @@ pub async fn of_person(profile: Option<&str>, region: Option<&str>) -> SdkConfig
         .configure(&surroundings)
         .profile_name(profile)
         .build();
-    config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
+    Ok(config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build())
+}
+
+/// The Region that a person has set, as a variable or in a profile.
+pub async fn region_of_person(profile: Option<&str>) -> Option<String> {
+    if let Some(region) = EnvironmentVariableRegionProvider::new().region().await {
+        return Some(region.to_string());
+    }
+    let mut provider = ProfileFileRegionProvider::builder();
+    if let Some(profile) = profile {
+        provider = provider.profile_name(profile);
+    }
+    Some(provider.build().region().await?.to_string())
+}
+
+/// The configuration with the retries that a variable or the profile asks for. The AWS CLI's `legacy`
+/// is none of this SDK's modes: what comes nearest is `standard`.
+fn with_retries(config: SdkConfig) -> Result<SdkConfig, String> {
+    let set = |variable, name| {
+        let key = ServiceConfigKey::builder().service_id("").env(variable).profile(name).build();
+        let key = key.expect("all parts of the key are there");
+        let set = config.service_config().and_then(|it| it.load_config(key));
+        set.filter(|value| !value.trim().is_empty())
+    };
+    let retries = retries(
+        set("AWS_RETRY_MODE", "retry_mode").as_deref(),
+        set("AWS_MAX_ATTEMPTS", "max_attempts").as_deref(),
+    )?;
+    Ok(config.into_builder().retry_config(retries).build())
+}
+
+fn retries(mode: Option<&str>, attempts: Option<&str>) -> Result<RetryConfig, String> {
+    let retries = match mode.map(|it| it.trim().to_ascii_lowercase()).as_deref() {
+        None | Some("standard" | "legacy") => RetryConfig::standard(),
+        Some("adaptive") => RetryConfig::adaptive(),
+        Some(_) => {
+            let mode = mode.unwrap_or_default();
+            return Err(format!(
+                "AWS_RETRY_MODE, or retry_mode of the profile: expected standard, adaptive or legacy, got {mode:?}"
+            ));
+        }
+    };
+    let attempts = attempts.map(|it| match it.trim().parse::<u32>() {
+        Ok(attempts @ 1..) => Ok(attempts),
+        _ => Err(format!(
+            "AWS_MAX_ATTEMPTS, or max_attempts of the profile: expected a number from 1, got {it:?}"
+        )),
+    });
+    Ok(retries.with_max_attempts(attempts.transpose()?.unwrap_or(ATTEMPTS)))
 }
 
 fn loader() -> ConfigLoader {
@@ -122,4 +173,27 @@ fn connections() -> SharedHttpClient {
         .build();
     let connector = SharedHttpConnector::new(connector);
     http_client_fn(move |_, _| connector.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::retry::RetryMode;
+
+    use super::*;
+
+    #[test]
+    fn what_a_person_has_set_of_retries_is_taken_or_refused_in_a_sentence() {
+        for (mode, attempts, expected) in [
+            (None, None, (RetryMode::Standard, ATTEMPTS)),
+            (Some("legacy"), None, (RetryMode::Standard, ATTEMPTS)),
+            (Some("Adaptive"), Some("7"), (RetryMode::Adaptive, 7)),
+        ] {
+            let retries = retries(mode, attempts).unwrap();
+            assert_eq!((retries.mode(), retries.max_attempts()), expected);
+        }
+        assert!(retries(Some("often"), None).unwrap_err().contains("retry_mode of the profile"));
+        for wrong in ["0", "-1", "x"] {
+            assert!(retries(None, Some(wrong)).unwrap_err().contains("from 1"), "{wrong}");
+        }
+    }
 }

@@ -67,6 +67,7 @@ impl Accounts {
         let owner = common.owner_profile.as_deref().or(common.environment_profile.as_deref());
         let environment = common.environment_profile.as_deref().or(owner);
         let config = aws::config::of_person(owner, common.region.as_deref()).await;
+        let config = config.map_err(Problem::usage)?;
         let region = region(config.region().map(AsRef::as_ref))?;
         let mut mwaa = Mwaa::new(config.clone());
         let mut environment_config = config.clone();
@@ -75,6 +76,7 @@ impl Accounts {
             (side.clone(), side)
         } else {
             let other = aws::config::of_person(environment, Some(region.as_str())).await;
+            let other = other.map_err(Problem::usage)?;
             let (owner, environment) =
                 tokio::join!(side(owner, &config), side(environment, &other));
             let environment = environment?;

@@ -54,10 +54,21 @@ pub fn names(matches: &ArgMatches) -> Names {
     let given = |name: &str| matches.try_get_one::<String>(name).ok().flatten();
     let mut names = given("stack").map(|it| Names::in_stack(it)).unwrap_or_default();
     if let Some(function) = given("function") {
-        // Of an ARN the name.
-        function.rsplit(':').next().unwrap_or_default().clone_into(&mut names.function);
+        names.function = name_of(function);
     }
     names
+}
+
+/// The name in what names a function, with its version or alias: a policy must name that, too (Lambda
+/// developer guide, "Fine-tuning the Resources and Conditions sections of policies").
+fn name_of(function: &str) -> String {
+    let parts: Vec<&str> = function.split(':').collect();
+    match parts.as_slice() {
+        ["arn", _, "lambda", _, _, "function", name @ ..] | [_, "function", name @ ..] => {
+            name.join(":")
+        }
+        name => name.join(":"),
+    }
 }
 
 /// That the stack is not there.
@@ -139,5 +150,23 @@ impl Function {
             return Err(Problem::aws(what).with_remedy(NAME_IT));
         }
         Ok(answer.payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_of_the_function_that_is_named_with_its_version() {
+        for (named, name) in [
+            ("f", "f"),
+            ("f:live", "f:live"),
+            ("111122223333:function:f", "f"),
+            ("arn:aws:lambda:us-east-1:111122223333:function:f", "f"),
+            ("arn:aws:lambda:us-east-1:111122223333:function:f:7", "f:7"),
+        ] {
+            assert_eq!(name_of(named), name, "{named}");
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! the function bigger, or compile that client once more. So the calls are made here, on the runtime
 //! that the SDK's clients are made of: it signs, sends and waits as they do.
 
-use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
@@ -26,11 +27,12 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder
 use aws_smithy_runtime_api::client::runtime_plugin::StaticRuntimePlugin;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::Layer;
-use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::error::metadata::{ErrorMetadata, ProvideErrorMetadata};
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::region::SigningRegion;
 use aws_types::service_config::ServiceConfigKey;
 use aws_types::{SdkConfig, SigningName};
+use mwaa_vpc_endpoints::aws::error::failure;
 use mwaa_vpc_endpoints::environment::Region;
 use mwaa_vpc_endpoints::report::{AwsError, Failure};
 use serde_json::Value;
@@ -64,6 +66,38 @@ struct Reply {
     body: Vec<u8>,
 }
 
+/// An error of Lambda's, which is never made: what it answers is a [`Reply`].
+#[derive(Debug)]
+enum Never {}
+
+impl fmt::Display for Never {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+impl Error for Never {}
+
+impl ProvideErrorMetadata for Never {
+    fn meta(&self) -> &ErrorMetadata {
+        match *self {}
+    }
+}
+
+/// A connection that ended in an invocation does not end the function.
+fn may_be_at_work(failure: Failure) -> Failure {
+    let message = failure.error.as_ref().map_or("", |error| error.message.as_str());
+    let is_cut = failure.code().is_none()
+        && ["closed the connection", "did not answer in time"]
+            .iter()
+            .any(|it| message.contains(it));
+    let remedy = is_cut.then(|| AT_WORK.to_owned()).or(failure.remedy);
+    Failure { remedy, ..failure }
+}
+
+const AT_WORK: &str =
+    "the function may be at work still: see what its log says before you invoke it again";
+
 /// What an invoked function answered, or what its runtime says of its failure.
 #[derive(Debug)]
 pub struct Invoked {
@@ -88,7 +122,8 @@ impl Lambda {
             path: format!("/2015-03-31/functions/{}/invocations", escaped(function)),
             body: payload.to_string().into_bytes(),
         };
-        let reply = self.ask("Invoke", &format!("invoking function {function}"), request).await?;
+        let reply = self.ask("Invoke", &format!("invoking function {function}"), request).await;
+        let reply = reply.map_err(may_be_at_work)?;
         let text = || Value::String(String::from_utf8_lossy(&reply.body).into_owned());
         let payload = serde_json::from_slice(&reply.body).unwrap_or_else(|_| text());
         Ok(Invoked { failed: reply.function_error, payload })
@@ -132,8 +167,8 @@ impl Lambda {
             remedy: None,
         };
         let operation = self.operation(call);
-        let reply: Result<Reply, SdkError<Infallible, _>> = operation.invoke(request).await;
-        let reply = reply.map_err(|error| failed(None, DisplayErrorContext(&error).to_string()))?;
+        let reply: Result<Reply, SdkError<Never, _>> = operation.invoke(request).await;
+        let reply = reply.map_err(|error| failure(call, what, &error))?;
         if reply.status < 300 {
             return Ok(reply);
         }
@@ -147,7 +182,7 @@ impl Lambda {
         Err(failed(reply.code, message))
     }
 
-    fn operation(&self, call: &'static str) -> Operation<Request, Reply, Infallible> {
+    fn operation(&self, call: &'static str) -> Operation<Request, Reply, Never> {
         let mut layer = Layer::new("lambda");
         layer.store_put(SigningName::from_static("lambda"));
         layer.store_put(SigningRegion::from(aws_types::region::Region::new(
@@ -221,7 +256,7 @@ fn serialized(request: Request) -> Result<HttpRequest, BoxError> {
     Ok(http)
 }
 
-fn read(response: &HttpResponse) -> Result<Reply, OrchestratorError<Infallible>> {
+fn read(response: &HttpResponse) -> Result<Reply, OrchestratorError<Never>> {
     let header = |name: &str| response.headers().get(name);
     Ok(Reply {
         status: response.status().as_u16(),

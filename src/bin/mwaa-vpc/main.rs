@@ -27,14 +27,18 @@ mod sweep;
 mod wait;
 mod webserver;
 
-use std::io::{self, IsTerminal, Write};
+use std::env;
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Arg, ArgMatches, Command};
 use clap_complete::Shell;
+use mwaa_vpc_endpoints::aws;
+use mwaa_vpc_endpoints::environment::Region;
 use serde_json::{Value, json};
 
-use options::Common;
+use options::{Common, Named};
 use paint::Paint;
 use problem::Problem;
 
@@ -158,7 +162,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  all is right, or nothing would be done; the function did what it was asked for
   1  something is not as it should be, or would be done; the function could not do it
-  2  the command line is wrong, or names no profile that could see it
+  2  the command line is wrong, or names no profile that could see it; the answer could not be written
   3  AWS did not answer, or refused, or knows no such environment";
 
 fn command() -> Command {
@@ -186,7 +190,14 @@ const NAME: &str = "mwaa-vpc";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let matches = command().get_matches();
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() && env::args_os().any(|it| it == "--json") => {
+            print(&format!("{:#}\n", json!({"error": misunderstood(&error)})));
+            return ExitCode::from(exit::USAGE);
+        }
+        Err(error) => error.exit(),
+    };
     let (name, matches) = matches.subcommand().expect("clap asks for a subcommand");
     let code = match Asked::ALL.into_iter().find(|asked| asked.name() == name) {
         Some(asked) => run(asked, matches).await,
@@ -195,14 +206,24 @@ async fn main() -> ExitCode {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut command(), NAME, &mut script);
             print(&String::from_utf8_lossy(&script));
-            exit::RIGHT
+            if IS_UNWRITTEN.load(Ordering::Relaxed) { exit::USAGE } else { exit::RIGHT }
         }
     };
     ExitCode::from(code)
 }
 
+/// What of the command line was not understood, in the parser's words for people.
+fn misunderstood(error: &clap::Error) -> Problem {
+    let text = error.to_string();
+    let text = text.split("\n\nUsage:").next().unwrap_or_default();
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    Problem::usage(words).with_remedy("see --help")
+}
+
 async fn run(asked: Asked, matches: &ArgMatches) -> u8 {
     let code = run_to_its_end(asked, matches).await;
+    let code = if IS_UNWRITTEN.load(Ordering::Relaxed) { exit::USAGE } else { code };
     signals::exit_code().unwrap_or(code)
 }
 
@@ -210,7 +231,10 @@ async fn run_to_its_end(asked: Asked, matches: &ArgMatches) -> u8 {
     let common = Common::of(matches);
     if common.iam {
         let names = redrive::names(matches, deployed::names(matches));
-        let policy = iam::policy(asked.needs(), common.region.as_deref(), &names);
+        let policy = match policys_region(matches, &common).await {
+            Ok(region) => iam::policy(asked.needs(), region.as_deref(), &names),
+            Err(problem) => return told(&problem, &common),
+        };
         print(&format!("{policy:#}\n"));
         return exit::RIGHT;
     }
@@ -228,21 +252,49 @@ async fn run_to_its_end(asked: Asked, matches: &ArgMatches) -> u8 {
                 Answer { .. } => exit::RIGHT,
             }
         }
-        Err(problem) => {
-            let problem = problem.advised(asked.name());
-            if common.json {
-                print(&format!("{:#}\n", json!({"error": problem})));
-            } else {
-                complain(&problem, Paint::on(io::stderr().is_terminal()));
-            }
-            problem.exit_code()
-        }
+        Err(problem) => told(&problem.advised(asked.name()), &common),
     }
 }
 
-/// Whoever reads may have read enough.
+fn told(problem: &Problem, common: &Common) -> u8 {
+    if common.json {
+        print(&format!("{:#}\n", json!({"error": problem})));
+    } else {
+        complain(problem, Paint::on(io::stderr().is_terminal()));
+    }
+    problem.exit_code()
+}
+
+/// The Region that a policy is for: that of which the command itself would be.
+async fn policys_region(matches: &ArgMatches, common: &Common) -> Result<Option<String>, Problem> {
+    // Not every command is about an environment.
+    let named = match matches.try_contains_id(options::ENVIRONMENT) {
+        Ok(true) => Named::of(matches)?,
+        _ => None,
+    };
+    let region = named.map_or_else(|| Ok(common.clone()), |it| it.within(common))?.region;
+    let profile = common.owner_profile.as_deref().or(common.environment_profile.as_deref());
+    let region = match region {
+        Some(region) => Some(region),
+        None => aws::config::region_of_person(profile).await,
+    };
+    let is_one =
+        |region: &String| Region::parse(region).map_err(|it| Problem::usage(it.to_string()));
+    region.as_ref().map(is_one).transpose()?;
+    Ok(region)
+}
+
+/// Whether something could not be written, such as to a disk that is full.
+static IS_UNWRITTEN: AtomicBool = AtomicBool::new(false);
+
+/// Writes what is asked for. Whoever reads may have read enough, and gone.
 fn print(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    let mut out = io::stdout().lock();
+    let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else { return };
+    if error.kind() != ErrorKind::BrokenPipe && !IS_UNWRITTEN.swap(true, Ordering::Relaxed) {
+        let problem = Problem::usage(format!("the answer could not be written: {error}"));
+        complain(&problem, Paint::on(io::stderr().is_terminal()));
+    }
 }
 
 fn complain(problem: &Problem, paint: Paint) {

@@ -77,14 +77,60 @@ impl Problem {
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         let is_denied = failure.is_denied();
-        let remedy = failure.remedy.clone().map(|remedy| match remedy == NO_CREDENTIALS {
-            true => SIGN_IN.to_owned(),
-            false => remedy,
-        });
+        let code = failure.code().unwrap_or_default();
+        let remedy = match failure.remedy.clone() {
+            _ if EXPIRED.contains(&code) => Some(SIGN_IN.to_owned()),
+            _ if THROTTLED.contains(&code) => Some(AGAIN.to_owned()),
+            Some(remedy) if remedy == NO_CREDENTIALS => Some(SIGN_IN.to_owned()),
+            remedy => remedy,
+        };
         let message = Failure { remedy: None, ..failure.clone() }.to_string();
         let kind = if is_denied { Kind::Denied } else { Kind::Aws };
         Self { message, remedy, error: failure.error, kind }
     }
 }
 
+/// Credentials that are not taken, any more or at all (the services' "Common errors").
+const EXPIRED: [&str; 9] = [
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "RequestExpired",
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "AuthFailure",
+    "InvalidAccessKeyId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+];
+
+const THROTTLED: [&str; 5] = [
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "EC2ThrottledException",
+];
+
+const AGAIN: &str = "AWS limits the rate of calls: try again in a moment";
+
 const SIGN_IN: &str = "name a profile (--owner-profile, --environment-profile), and sign in if it says so (`aws sso login --profile …`): `aws sts get-caller-identity --profile …` must work";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_helps_is_said_to_a_person() {
+        let of = |code: &str| {
+            let (call, message) = ("GetEnvironment".to_owned(), "m".to_owned());
+            let error = Some(Box::new(AwsError { call, code: Some(code.to_owned()), message }));
+            let remedy = Some("the next delivery tries again".to_owned());
+            Problem::from(Failure { doing: "asking".to_owned(), why: None, error, remedy }).remedy
+        };
+        for code in ["ExpiredTokenException", "ExpiredToken", "AuthFailure"] {
+            assert_eq!(of(code).as_deref(), Some(SIGN_IN), "{code}");
+        }
+        assert_eq!(of("ThrottlingException").as_deref(), Some(AGAIN));
+        assert_eq!(of("Other").as_deref(), Some("the next delivery tries again"));
+    }
+}

@@ -26,7 +26,7 @@ impl Spinner {
         let turn = move || {
             let began = Instant::now();
             for sign in SIGNS.iter().cycle() {
-                let line = format!("\r\x1b[2K{sign} {text} {}", elapsed(began.elapsed()));
+                let line = line(*sign, &text, began.elapsed());
                 let _ = io::stderr().write_all(line.as_bytes());
                 match receiver.recv_timeout(STEP) {
                     Ok(more) => text = more,
@@ -61,6 +61,13 @@ impl Drop for Spinner {
     }
 }
 
+/// One turn, in the place of the one before. It must not wrap, or each turn would take a row more: what
+/// is too long for the terminal is cut there (DECAWM), with the time before it. All of it is one
+/// write, so that a terminal is never left without wrapping.
+fn line(sign: char, text: &str, time: Duration) -> String {
+    format!("\r\x1b[2K\x1b[?7l{sign} {}  {text}\x1b[?7h", elapsed(time))
+}
+
 /// A time as a person says it.
 pub fn elapsed(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -74,6 +81,13 @@ pub fn elapsed(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_turn_takes_one_row_however_narrow_the_terminal_is() {
+        let line = line('-', &"long ".repeat(50), Duration::from_secs(61));
+        assert!(line.starts_with("\r\x1b[2K\x1b[?7l- 1 min 1 s  long long "), "{line:?}");
+        assert!(line.ends_with("\x1b[?7h") && !line.contains('\n'), "{line:?}");
+    }
 
     #[test]
     fn a_time_is_told_in_the_two_units_that_matter() {

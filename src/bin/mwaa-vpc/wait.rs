@@ -1,5 +1,6 @@
 //! `mwaa-vpc wait`: until an environment is available, waits for its endpoints, or is gone.
 
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
@@ -24,8 +25,8 @@ use crate::spinner::{Spinner, elapsed};
 pub const NEEDS: Needs = Needs { environments: &["airflow:GetEnvironment"], ..Needs::NONE };
 
 const EXAMPLES: &str = "\
-It ends at once with exit code 1 and the reason if it cannot become so any more: CREATE_FAILED, DELETING, or PENDING for
-72 hours. The exit code is 1 when the time is over, too.
+It ends at once with exit code 1 and the reason if it cannot become so any more: CREATE_FAILED, DELETING, UPDATE_FAILED
+or UNAVAILABLE. The exit code is 1 when the time is over, too.
 
 Examples:
   mwaa-vpc wait analytics --for available
@@ -106,11 +107,13 @@ impl Goal {
     }
 
     /// Whether an environment in this status is there, or may come to be. Its error is MWAA's, if it told
-    /// one; `waited` is how long it has been PENDING.
-    fn way(self, status: &Status, error: Option<&str>, waited: Option<TimeDelta>) -> Way {
+    /// one. How long it is PENDING says nothing: it is known at most, and MWAA ends it with CREATE_FAILED.
+    fn way(self, status: &Status, error: Option<&str>) -> Way {
+        let closed = |why: &str| Way::Closed(why.to_owned());
+        // MWAA keeps the error of the last update that failed: it is the reason of nothing else.
         let because = |why: &str| match error {
             Some(error) => Way::Closed(format!("{why}: {error}")),
-            None => Way::Closed(why.to_owned()),
+            None => closed(why),
         };
         match (self, status) {
             (Self::Deleted, Status::Deleted)
@@ -119,10 +122,7 @@ impl Goal {
             // Somebody may delete it at any time.
             (Self::Deleted, _) => Way::Open,
             (_, Status::CreateFailed) => because("its creation failed (CREATE_FAILED)"),
-            (_, Status::Deleting | Status::Deleted) => because("it is being deleted"),
-            (Self::Available, Status::Pending) if waited.is_some_and(|it| it >= PATIENCE) => {
-                because("it has been PENDING for 72 hours, after which MWAA gives up")
-            }
+            (_, Status::Deleting | Status::Deleted) => closed("it is being deleted"),
             // Restored to what it was, or not stable: the end of an update in any case, as AWS's own
             // CloudFormation handler takes it (aws-cloudformation-resource-providers-mwaa).
             (Self::Available, Status::UpdateFailed) => because(
@@ -132,7 +132,7 @@ impl Goal {
                 because("a change failed, and it is not stable (UNAVAILABLE)")
             }
             (Self::Pending, Status::Available | Status::UpdateFailed) => {
-                because(&format!("it is {status}: it waits for no endpoints"))
+                closed(&format!("it is {status}: it waits for no endpoints"))
             }
             _ => Way::Open,
         }
@@ -171,13 +171,13 @@ pub async fn answer(
             }
             Ok(Some(seen)) => {
                 silences = 0;
-                let way = goal.way(&seen.status, seen.error.as_deref(), seen.waited);
+                let way = goal.way(&seen.status, seen.error.as_deref());
                 let status = seen.status.to_string();
                 let progress = seen.progress();
-                spinner.say(format!("waiting for {waiting_for}: it is {progress},"));
+                spinner.say(format!("waiting for {waiting_for}: it is {progress}"));
                 // For a log, where nobody sees the spinner.
                 if !spinner.is_seen() && told.as_ref() != Some(&status) && way == Way::Open {
-                    eprintln!("{} is {progress}", environment.name());
+                    let _ = writeln!(io::stderr(), "{} is {progress}", environment.name());
                 }
                 told = Some(status.clone());
                 if way != Way::Open {
@@ -187,11 +187,11 @@ pub async fn answer(
             Err(Unanswered::NoReply(_)) if silences < SILENCES && told.is_some() => silences += 1,
             Err(unanswered) => return Err(unanswered.into_failure().into()),
         }
-        if began.elapsed() + interval > limit {
+        let Some(pause) = pause(began.elapsed(), interval, limit) else {
             let why = format!("the time is over ({})", elapsed(limit));
-            break (told.unwrap_or_default(), Way::Closed(why));
-        }
-        tokio::time::sleep(interval).await;
+            break (told.clone().unwrap_or_default(), Way::Closed(why));
+        };
+        tokio::time::sleep(pause).await;
     };
     drop(spinner);
     let reached = way == Way::Reached;
@@ -200,10 +200,14 @@ pub async fn answer(
         _ => None,
     };
     let took = elapsed(began.elapsed());
+    // A wrong name, profile or Region is not there, either.
+    let unseen = if told.is_none() { ", and was not seen by this command" } else { "" };
     let text = match &reason {
-        None => {
-            format!("{} {} is {status} (after {took})\n", paint.green("ok:"), environment.name())
-        }
+        None => format!(
+            "{} {} is {status}{unseen} (after {took})\n",
+            paint.green("ok:"),
+            environment.name()
+        ),
         Some(why) => format!(
             "{} {} is {status} and not {}: {why} (after {took})\n",
             paint.red("!"),
@@ -216,10 +220,17 @@ pub async fn answer(
         "for": matches.get_one::<String>("for"),
         "status": status,
         "reached": reached,
+        "seen": told.is_some(),
         "reason": reason,
         "seconds": began.elapsed().as_secs(),
     });
     Ok(Answer { json, text, has_findings: !reached, is_unseen: false })
+}
+
+/// How long to wait before MWAA is asked again; none if the time is over. It is asked at its end, too.
+fn pause(passed: Duration, interval: Duration, limit: Duration) -> Option<Duration> {
+    let left = limit.saturating_sub(passed);
+    (!left.is_zero()).then(|| left.min(interval))
 }
 
 /// What MWAA says of the environment.
@@ -234,7 +245,7 @@ impl Seen {
         match (&self.status, self.waited) {
             (Status::Pending, Some(waited)) => {
                 let left = (PATIENCE - waited).num_hours().max(0);
-                format!("PENDING ({left} h until MWAA gives up)")
+                format!("PENDING (at least {left} h until MWAA gives up)")
             }
             (status, _) => status.to_string(),
         }
@@ -281,30 +292,36 @@ mod tests {
     fn every_status_leads_to_each_goal_or_says_why_not() {
         let open = ["CREATING", "PENDING", "UPDATING", "MAINTENANCE", "ROLLING_BACK"];
         for status in open {
-            let way = Goal::Available.way(&Status::parse(status), None, None);
+            let way = Goal::Available.way(&Status::parse(status), None);
             assert_eq!(way, Way::Open, "{status}");
         }
         for status in ["CREATE_FAILED", "DELETING", "DELETED", "UPDATE_FAILED", "UNAVAILABLE"] {
-            let way = Goal::Available.way(&Status::parse(status), Some("why"), None);
-            assert!(matches!(&way, Way::Closed(why) if why.ends_with(": why")), "{way:?}");
-            let way = Goal::Deleted.way(&Status::parse(status), None, None);
+            let way = Goal::Available.way(&Status::parse(status), Some("why"));
+            let is_of_it = !matches!(status, "DELETING" | "DELETED");
+            assert!(
+                matches!(&way, Way::Closed(why) if why.ends_with(": why") == is_of_it),
+                "{way:?}"
+            );
+            let way = Goal::Deleted.way(&Status::parse(status), None);
             assert_ne!(way, Way::Closed(String::new()), "{status}");
         }
-        assert_eq!(Goal::Pending.way(&Status::Creating, None, None), Way::Open);
-        assert!(matches!(Goal::Pending.way(&Status::Available, None, None), Way::Closed(_)));
-        assert_eq!(Goal::Deleted.way(&Status::Available, None, None), Way::Open);
+        assert_eq!(Goal::Pending.way(&Status::Creating, None), Way::Open);
+        let way = Goal::Pending.way(&Status::Available, Some("of an update"));
+        assert!(matches!(&way, Way::Closed(why) if !why.contains("of an update")), "{way:?}");
+        assert_eq!(Goal::Deleted.way(&Status::Available, None), Way::Open);
         for (goal, status) in
             [(Goal::Available, "AVAILABLE"), (Goal::Pending, "PENDING"), (Goal::Deleted, "DELETED")]
         {
-            assert_eq!(goal.way(&Status::parse(status), None, None), Way::Reached);
+            assert_eq!(goal.way(&Status::parse(status), None), Way::Reached);
         }
     }
 
     #[test]
-    fn after_72_hours_nothing_comes_of_it_any_more() {
-        let way =
-            |hours| Goal::Available.way(&Status::Pending, None, Some(TimeDelta::hours(hours)));
-        assert_eq!(way(71), Way::Open);
-        assert!(matches!(way(72), Way::Closed(why) if why.contains("72 hours")));
+    fn mwaa_is_asked_until_the_time_is_over_and_then_too() {
+        let seconds = Duration::from_secs;
+        let pause =
+            |passed| pause(seconds(passed), seconds(30), seconds(50)).map(|it| it.as_secs());
+        assert_eq!([0, 20, 30, 49].map(pause), [Some(30), Some(30), Some(20), Some(1)]);
+        assert_eq!([50, 70].map(pause), [None, None]);
     }
 }
