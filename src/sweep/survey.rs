@@ -158,8 +158,9 @@ impl Surveyed {
     }
 }
 
-/// How long a person waits for what MWAA says: as long as the client, which tries again.
-const A_PERSONS_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a person waits for what MWAA says of an environment: time for the client to try again. There
+/// may be hundreds of them.
+const A_PERSONS_PATIENCE: Duration = Duration::from_secs(15);
 
 async fn surveyed(
     context: &Context<'_>,

@@ -637,6 +637,11 @@ def test_a_reader_that_has_read_enough_is_no_error(program, surroundings, ours):
     _, errors = process.stderr.read(), process.wait(timeout=60)
     assert errors == FINDINGS
 
+    words = [program, "wait", NAME, "--for", "available", "--timeout", "1s", *OF_OWNER]
+    process = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stderr.close()
+    assert b"the time is over" in process.stdout.read() and process.wait(timeout=60) == FINDINGS
+
 
 def test_the_documentation_is_checked_against_the_options_that_there_are(cli, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "tests" / "docs"))

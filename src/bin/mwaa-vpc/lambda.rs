@@ -284,7 +284,41 @@ fn escaped(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::Credentials;
+    use aws_credential_types::provider::SharedCredentialsProvider;
+    use aws_smithy_runtime_api::client::http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+    };
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+
     use super::*;
+
+    /// A connection that ends before the answer.
+    #[derive(Clone, Debug)]
+    struct Cut;
+
+    impl HttpConnector for Cut {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            HttpConnectorFuture::ready(Err(ConnectorError::io("connection closed".into())))
+        }
+    }
+
+    #[tokio::test]
+    async fn of_an_invocation_that_was_cut_off_it_is_said_that_it_may_go_on() {
+        let connector = SharedHttpConnector::new(Cut);
+        let credentials = Credentials::new("key", "secret", None, None, "a test");
+        let config = SdkConfig::builder()
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .build();
+        let lambda = Lambda::new(config, Region::parse("us-east-1").unwrap());
+        let why = lambda.invoke("f", &Value::Null).await.unwrap_err();
+        assert_eq!(why.remedy.as_deref(), Some(AT_WORK));
+        let told = "invoking function f: Invoke: the service's host closed the connection without an answer (";
+        assert!(why.to_string().starts_with(told), "{why}");
+        let why = lambda.describe("GetFunction", "2015-03-31", "f", "").await.unwrap_err();
+        assert_ne!(why.remedy.as_deref(), Some(AT_WORK));
+    }
 
     fn endpoint(region: &str, fips: bool, dual_stack: bool) -> String {
         let config = SdkConfig::builder().use_fips(fips).use_dual_stack(dual_stack).build();
