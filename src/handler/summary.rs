@@ -24,7 +24,9 @@ pub(super) fn of_environment(report: &Report, now: DateTime<Utc>) -> Option<Stri
             0 => String::new(),
             more => format!("; and {more} more"),
         };
-        told.push(format!("possible causes: {}{more}", shown.join("; ")));
+        // Policies are quoted in them, and the rule for results puts a summary between quotes.
+        let shown = shown.join("; ").replace(['"', '\\'], "'");
+        told.push(format!("possible causes: {shown}{more}"));
     }
     if told.is_empty() {
         return None;
@@ -147,10 +149,11 @@ mod tests {
         let mut failed = report(&[]);
         (failed.status, failed.dry_run) = ("CREATE_FAILED".into(), true);
         assert_eq!(of_environment(&failed, now), None);
-        failed.facts.causes = ["a (x)", "b (y)", "c (z)", "d (w)"].map(str::to_owned).into();
+        failed.facts.causes =
+            ["a (x)", "b {\"c\"} (y)", "c (z)", "d (w)"].map(str::to_owned).into();
         assert_eq!(
             of_environment(&failed, now).unwrap(),
-            "forecasting of account 210987654321, CREATE_FAILED: possible causes: a (x); b (y); c (z); and 1 more"
+            "forecasting of account 210987654321, CREATE_FAILED: possible causes: a (x); b {'c'} (y); c (z); and 1 more"
         );
         let mut waiting = report(&[]);
         waiting.facts.causes = vec!["a (x)".to_owned()];

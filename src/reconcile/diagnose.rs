@@ -8,7 +8,7 @@ use crate::doctor::{self, Subject, Verdict};
 use crate::environment::VpcId;
 use crate::event::{EnvironmentSpec, Status};
 use crate::plan::Told;
-use crate::report::{Change, Warning, shortened};
+use crate::report::{Change, Kind, Resource, Warning, shortened};
 
 /// How long an environment may wait before it is asked what it waits for. With its endpoints it takes 20
 /// to 30 minutes to become available (MWAA user guide, "Create an Amazon MWAA environment").
@@ -17,38 +17,60 @@ const SLOW: TimeDelta = TimeDelta::hours(1);
 /// The status says it, and how long it is left is told elsewhere.
 const CLOCK: &str = "ours.clock";
 
-/// The possible causes, each shortened and as a warning, that are seen of an environment's failure, or of its waiting for too long. None
-/// if something was put right only now, or could not be: then that is what it waits for, as far as
-/// anybody knows.
+/// What was found to be a possible cause.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Each shortened.
+    pub(super) causes: Vec<String>,
+    /// The same, with what helps.
+    pub(super) warnings: Vec<Warning>,
+    /// The checks that may hide another: what they need was not seen.
+    pub(super) unseen: Vec<&'static str>,
+}
+
+/// What may be the cause of an environment's failure, or of its waiting for too long. Nothing if
+/// something was put right only now, or an endpoint could not be: then that is what it waits for, as
+/// far as anybody knows.
 pub(super) async fn causes(
     context: &Context<'_>,
     spec: &EnvironmentSpec,
     vpc: &VpcId,
     told: &Told,
-) -> Vec<(String, Warning)> {
+) -> Found {
+    let mut found = Found::default();
     let waited = spec.pending_since().map(|since| context.now.signed_duration_since(since));
     let of = match (&spec.status, waited) {
         (Status::CreateFailed, _) => "CREATE_FAILED",
         (Status::Pending, Some(waited)) if waited >= SLOW => "its waiting",
-        _ => return Vec::new(),
+        _ => return found,
     };
-    let is_cause = |it| matches!(it, Change::Created | Change::Updated | Change::Failed);
-    if spec.status == Status::Pending && told.resources.iter().any(|line| is_cause(line.outcome)) {
-        return Vec::new();
+    // MWAA does not wait for a policy that others keep from being written.
+    let is_cause = |line: &Resource| match line.outcome {
+        Change::Created | Change::Updated => line.kind != Kind::Tags,
+        Change::Failed => matches!(line.kind, Kind::Endpoint | Kind::SecurityGroup),
+        _ => false,
+    };
+    if spec.status == Status::Pending && told.resources.iter().any(is_cause) {
+        return found;
     }
-    let Some(own) = context.own else { return Vec::new() };
+    let Some(own) = context.own else { return found };
     let subject = Subject::of(spec, context.settings, context.now);
     let named = Named { subnets: &subject.subnets, groups: &subject.groups };
     let scope = if context.settings.diagnosis { Scope::Whole } else { Scope::Endpoints };
     let network = context.ec2.network(own, vpc, &subject.region, named, scope).await;
-    let failed = doctor::examine(&network, &subject)
-        .into_iter()
-        .filter(|check| check.verdict == Verdict::Fail && check.id != CLOCK);
-    failed
-        .map(|check| {
-            let cause = format!("{} ({})", check.evidence, check.id);
-            let message = format!("a possible cause of {of}: {cause}");
-            (shortened(&cause), Warning { message, remedy: check.remedy })
-        })
-        .collect()
+    for check in doctor::examine(&network, &subject) {
+        match check.verdict {
+            Verdict::Fail if check.id != CLOCK => {}
+            Verdict::Unknown => {
+                found.unseen.push(check.id);
+                continue;
+            }
+            _ => continue,
+        }
+        let cause = format!("{} ({})", check.evidence, check.id);
+        found.causes.push(shortened(&cause));
+        let message = format!("a possible cause of {of}: {cause}");
+        found.warnings.push(Warning { message, remedy: check.remedy });
+    }
+    found
 }

@@ -304,12 +304,10 @@ pub async fn carry_out(context: &Context<'_>, work: &Work, voices: &Voices<'_>) 
         let means = Means { ec2: context.ec2, vouch, until: context.until };
         plan.execute(means).await
     };
-    let mut causes = Vec::new();
+    let mut found = diagnose::Found::default();
     if let Some(vpc) = vpc {
-        for (cause, warning) in diagnose::causes(context, spec, vpc, &told).await {
-            causes.push(cause);
-            told.warnings.push(warning);
-        }
+        found = diagnose::causes(context, spec, vpc, &told).await;
+        told.warnings.append(&mut found.warnings);
     }
     // Tags that MWAA's answers have shown to be wrong.
     for step in voices.corrections() {
@@ -324,7 +322,7 @@ pub async fn carry_out(context: &Context<'_>, work: &Work, voices: &Voices<'_>) 
         }
     }
     let mut report = report(spec, vpc.as_ref(), told, looked_only);
-    report.facts.causes = causes;
+    (report.facts.causes, report.facts.unseen) = (found.causes, found.unseen);
     report
 }
 

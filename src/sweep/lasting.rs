@@ -45,17 +45,18 @@ pub(super) struct News {
 
 impl Lasting {
     /// Takes down what a sweep `found` of problems, each with its text. Whether another has ended it
-    /// knows only of what `was_seen`.
+    /// knows only of what `was_seen`: of whom, and its text.
     pub(super) fn hear(
         &self,
         found: BTreeMap<Problem, String>,
-        was_seen: impl Fn(&str) -> bool,
+        was_seen: impl Fn(&str, &str) -> bool,
         now: DateTime<Utc>,
     ) -> News {
         // What a panic elsewhere has left behind is still right: single values are put in.
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut news = News::default();
-        let ended = told.extract_if(.., |it, _| !found.contains_key(it) && was_seen(&it.of));
+        let ended =
+            told.extract_if(.., |it, told| !found.contains_key(it) && was_seen(&it.of, &told.text));
         news.ended = ended.map(|(problem, told)| (problem.of, told.text)).collect();
         for (problem, text) in found {
             let is_known = told.get(&problem);
@@ -102,7 +103,7 @@ mod tests {
     fn what_lasts_is_told_when_it_begins_when_it_ends_and_once_a_day() {
         let lasting = Lasting::default();
         let told = |minutes, texts: &[&str], seen: bool| {
-            let news = lasting.hear(found(texts), |_| seen, at(minutes));
+            let news = lasting.hear(found(texts), |_, _| seen, at(minutes));
             (news.new.len(), news.ended.len())
         };
         assert_eq!(told(0, &["a is broken"], true), (1, 0));

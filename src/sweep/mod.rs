@@ -152,6 +152,7 @@ pub async fn sweep(
     (report.looked_at, report.not_reached) = (report.reached, environments.len() - report.reached);
     let mut vpcs: BTreeSet<VpcId> = landscape.own_vpcs().cloned().gather();
     let mut reached = BTreeSet::new();
+    let mut unseen = Vec::new();
     for Turn { environment, came } in served {
         let arn = environment.arn();
         match came {
@@ -164,6 +165,7 @@ pub async fn sweep(
                 vpcs.extend(done.vpc.as_deref().and_then(|vpc| VpcId::parse(vpc).ok()));
                 let since = done.facts.pending_since;
                 report.waiting.extend(since.map(|since| (arn.clone(), since)));
+                unseen.extend(done.facts.unseen.iter().map(|check| (arn.clone(), *check)));
                 let is_right = done.resources.iter().all(|it| it.outcome == Change::Kept);
                 if !is_right || !done.warnings.is_empty() {
                     report.environments.push(*done);
@@ -180,7 +182,14 @@ pub async fn sweep(
     report.failures.sort_unstable();
     report.outcome = outcome(&report);
     health::health(context, region, &landscape, &vpcs, &mut report);
-    let was_seen = |of: &str| reached.contains(of) || !environments.contains(of);
+    let was_seen = |of: &str, text: &str| {
+        let is_hidden = |(arn, check): &(String, &str)| {
+            let id = text.strip_suffix(')').and_then(|text| text.rsplit(" (").next());
+            arn == of && id == Some(check)
+        };
+        let was_reached = reached.contains(of) || !environments.contains(of);
+        was_reached && !unseen.iter().any(is_hidden)
+    };
     tell(&mut report, lasting, was_seen, context);
     Ok(report)
 }
@@ -201,7 +210,7 @@ fn outcome(report: &SweepReport) -> Outcome {
 fn tell(
     report: &mut SweepReport,
     lasting: &Lasting,
-    was_seen: impl Fn(&str) -> bool,
+    was_seen: impl Fn(&str, &str) -> bool,
     context: &Context<'_>,
 ) {
     // What is told of whom, and under which name it stands in the report.

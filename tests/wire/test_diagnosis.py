@@ -119,6 +119,42 @@ def test_what_was_put_right_only_now_is_not_blamed_on_the_network(configured, se
     assert causes(second, "its waiting") == {"acls.https"}
 
 
+def waits(net):
+    net.fields.update(createdAt=time.time() - 2 * HOUR)
+    net.tell()
+
+
+def test_a_cause_that_a_sweep_could_not_look_at_again_is_neither_ended_nor_news(aws, configured, served):
+    closes_443(served)
+    waits(served)
+    function = configured(DIAGNOSIS="on")
+
+    first = function.deliver({"sweep": True}).value
+    aws.proxy.fail("DescribeNetworkAcls", "UnauthorizedOperation", status=403, times=9)
+    hidden = function.deliver({"sweep": True}).value
+    aws.proxy.clear()
+    again = function.deliver({"sweep": True}).value
+    served.ec2.delete_network_acl_entry(NetworkAclId=served.acl, RuleNumber=90, Egress=True)
+    right = function.deliver({"sweep": True}).value
+
+    assert "acls.https" in first["summary"]
+    assert "ended" not in hidden and "summary" not in hidden
+    assert "summary" not in again
+    assert any("(acls.https)" in it for it in right["ended"])
+
+
+def test_a_policy_that_cannot_be_written_does_not_hide_what_else_fails(configured, served):
+    closes_443(served)
+    waits(served)
+    statement = {**network.allow("sqs:SendMessage", "arn:aws:sqs:us-east-1:1:x"), "Sid": "MwaaCeleryQueues"}
+    served.set_policy("sqs", statement)
+
+    (told,) = configured(DIAGNOSIS="on").deliver({"sweep": True}).value["environments"]
+
+    assert "failed" in {it["outcome"] for it in told["resources"]}
+    assert any("(acls.https)" in it["message"] for it in told["warnings"])
+
+
 def test_an_environment_that_is_healthy_is_not_examined(configured, served):
     closes_443(served)
     served.fields.update(status="AVAILABLE")
