@@ -36,6 +36,7 @@ pub(crate) use ours::{MORE_ENDPOINTS, SHORTER_POLICY, is_nearly_full};
 pub use subject::Subject;
 
 use crate::environment::SubnetId;
+use crate::gather::Gather;
 use routes::WayOut;
 
 /// One thing that was checked.
@@ -232,7 +233,7 @@ impl<'a> Case<'a> {
         if self.of.subnets.is_empty() {
             return Err(Unseen("no subnets are named".to_owned()));
         }
-        let each: BTreeSet<&SubnetId> = self.of.subnets.iter().collect();
+        let each: BTreeSet<&SubnetId> = self.of.subnets.iter().gather();
         each.into_iter().map(|id| self.subnet(id)).collect()
     }
 
@@ -256,7 +257,7 @@ impl<'a> Case<'a> {
 
 /// Things in one line, each once.
 fn listed<T: fmt::Display + Ord>(things: impl IntoIterator<Item = T>) -> String {
-    let things: BTreeSet<T> = things.into_iter().collect();
+    let things: BTreeSet<T> = things.into_iter().gather();
     let things: Vec<String> = things.iter().map(T::to_string).collect();
     things.join(", ")
 }
