@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::error::{causes_of, failure};
 use crate::environment::{AccountId, Environment, Region};
-use crate::report::{Failure, shortened};
+use crate::report::Failure;
 
 /// MWAA as this function uses it.
 #[derive(Debug)]
@@ -209,13 +209,12 @@ impl<'a> Asking<'a> {
         };
         // Whatever else answers in MWAA's place, or of another environment, has said nothing of this one.
         let arn = answer.as_ref().and_then(|it| it.arn()).unwrap_or_default();
-        if Environment::parse(arn).is_ok_and(|it| it == *environment) {
-            return Ok(answer);
-        }
-        let why = match arn {
-            "" => "the answer is about no environment".to_owned(),
-            _ => format!("the answer is about {}", shortened(arn)),
+        let why = match Environment::parse(arn) {
+            Ok(it) if it == *environment => return Ok(answer),
+            Ok(_) => "the answer is about another environment",
+            Err(_) => "the answer is about no environment",
         };
+        let why = why.to_owned();
         Err(Unanswered::NoReply(Failure { doing: what, why: Some(why), error: None, remedy: None }))
     }
 }
