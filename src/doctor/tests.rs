@@ -503,7 +503,7 @@ const FAULTS: &[Fault] = faults![
     open, "a list of services' addresses leads elsewhere than NAT", |n, _| {
         own_list(n, &["52.216.0.0/16"]);
         (0..2).for_each(|it| routes(n, it).push(route(OWN_LIST, "tgw-1")));
-    } => "routes.way-out" Unknown, "services.present" Unknown, "s3.way" Unknown;
+    } => "routes.way-out" Unknown, "services.present" Unknown, "s3.way" Unknown, "hub.sqs" Unknown;
     closed, "a list that nobody sees", |n, _| {
         let id = PrefixListId::parse(OWN_LIST).unwrap();
         n.prefix_lists.get_mut().insert(id, Seen::unseen("denied"));

@@ -930,8 +930,8 @@ WRONG = [
 def test_what_is_wrong_on_the_command_line_is_said(cli, mwaa, words, why):
     run = cli("doctor", *words, *OF_OWNER)
 
-    assert (run.returncode, run.stdout) == (USAGE, "")
-    assert why in run.stderr
+    assert run.returncode == USAGE and bool(run.stdout) == ("--json" in words)
+    assert why in (json.loads(run.stdout)["error"]["message"] if run.stdout else run.stderr)
 
 
 # How long it takes --------------------------------------------------------------------------------

@@ -159,7 +159,7 @@ pub async fn answer(
         },
     );
     drop(spinner);
-    let subject = with_settings(subject, &deployment, matches);
+    let subject = as_deployed(subject, &deployment, matches);
     if let Some(shares) = shares {
         network.shares = shares;
     }
@@ -279,7 +279,7 @@ fn with_limits(mut subject: Subject, matches: &ArgMatches) -> Subject {
 
 /// What the deployed function is set to counts, where it is seen: to what it limits its statement, and the
 /// quota, unless an option names that.
-fn with_settings(mut subject: Subject, deployment: &Deployment, matches: &ArgMatches) -> Subject {
+fn as_deployed(mut subject: Subject, deployment: &Deployment, matches: &ArgMatches) -> Subject {
     let variables = match deployment.function.get() {
         Ok(Part::There(function)) => function.variables.get().ok(),
         _ => None,
