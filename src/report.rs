@@ -55,8 +55,8 @@ pub struct Facts {
     pub repaired: usize,
     /// What may keep the environment from coming to be, as far as that is seen.
     pub causes: Vec<String>,
-    /// The checks whose verdict is not known: what they told before may still be so.
-    pub unseen: Vec<&'static str>,
+    /// The checks whose verdict is not known: what they told before may still be so. None stands for all.
+    pub unseen: Vec<Option<&'static str>>,
 }
 
 /// What came of an invocation as a whole.

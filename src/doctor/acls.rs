@@ -277,7 +277,7 @@ fn legs<'a>(
 }
 
 /// Where what the environment asks is: the subnets of endpoints that it uses, as far as they were seen,
-/// and its own, as long as an endpoint is still to be made there.
+/// and its own, if an endpoint that nobody sees is there, or is still to be made.
 struct Servers<'a> {
     subnets: Vec<&'a NetworkSubnet>,
     unseen: Option<Unseen>,
@@ -287,11 +287,11 @@ impl<'a> Servers<'a> {
     fn of(case: &Case<'a>, role: Role, uses: impl Fn(&super::NetworkEndpoint) -> bool) -> Self {
         let mut servers = Self { subnets: Vec::new(), unseen: None };
         let mut ids: BTreeSet<&SubnetId> = BTreeSet::new();
-        let to_come = super::ours::to_come(case);
-        if to_come.as_ref().map_or(true, |all| all.contains(&role)) {
+        let inside = super::ours::inside(case);
+        if inside.as_ref().map_or(true, |all| all.contains(&role)) {
             ids.extend(&case.of.subnets);
         }
-        servers.unseen = to_come.err();
+        servers.unseen = inside.err();
         match case.endpoints() {
             Ok(all) => all.filter(|it| uses(it)).for_each(|it| ids.extend(&it.endpoint.subnets)),
             Err(why) => servers.unseen = Some(why),
@@ -317,16 +317,19 @@ impl<'a> Servers<'a> {
     }
 }
 
-/// The subnets in which the environment asks; all of the VPC's, if it was not seen in which.
-pub(super) fn servers<'a>(case: &Case<'a>) -> Result<Vec<&'a NetworkSubnet>, Unseen> {
+/// The subnets in which the environment asks; all of the VPC's, if it was not seen in which, and why it was not.
+pub(super) fn servers<'a>(
+    case: &Case<'a>,
+) -> Result<(Vec<&'a NetworkSubnet>, Option<Unseen>), Unseen> {
     let (one, other) = (Servers::of_database(case), Servers::of_https(case));
-    if one.unseen.or(other.unseen).is_some() {
+    let unseen = one.unseen.or(other.unseen);
+    if unseen.is_some() {
         let all = case.seen.subnets.get()?.iter();
-        return Ok(all.filter(|it| it.subnet.vpc == case.seen.vpc).collect());
+        return Ok((all.filter(|it| it.subnet.vpc == case.seen.vpc).collect(), unseen));
     }
     let mut all = one.subnets;
     all.extend(other.subnets);
-    Ok(all)
+    Ok((all, None))
 }
 
 /// What ACLs stop between the environment's subnets and `servers`.

@@ -245,9 +245,10 @@ fn outbound(case: &Case<'_>) -> Answer {
         }
         Err(why) => unseen = Some(why),
     };
-    // To the endpoints that are there, and to its own subnets, in which those to come will be.
-    for role in super::ours::to_come(case)? {
-        look("the environment's subnets", port(role), environment(case)?);
+    // To the endpoints that are there, and to its own subnets, in which those are that nobody sees.
+    let (inside, by_gateway) = (super::ours::inside(case), super::s3::gateway_blocks(case));
+    for role in inside.as_deref().unwrap_or_default() {
+        look("the environment's subnets", port(*role), environment(case)?);
     }
     for endpoint in case.endpoints()? {
         let port = if super::ours::leads_to(case, endpoint, Role::Database) {
@@ -272,12 +273,12 @@ fn outbound(case: &Case<'_>) -> Answer {
         Some(subnet) => internet(subnet.family()),
         None => Vec::new(),
     };
-    for blocks in super::s3::gateway_blocks(case)? {
+    for blocks in by_gateway.iter().flatten() {
         // What a gateway endpoint takes does not take the way out.
-        for block in &blocks {
+        for block in blocks {
             addresses = addresses.iter().flat_map(|it| it.without(block)).collect();
         }
-        look("S3", 443, End { groups: Vec::new(), addresses: blocks });
+        look("S3", 443, End { groups: Vec::new(), addresses: blocks.clone() });
     }
     let is_asked = match case.way_out() {
         Ok(WayOut::Open(_)) => super::services::need_a_way_out(case),
@@ -308,7 +309,7 @@ fn outbound(case: &Case<'_>) -> Answer {
             "add an outbound rule for all traffic to 0.0.0.0/0, or for what is named here",
         );
     }
-    if let Some(why) = unseen {
+    if let Some(why) = unseen.or(inside.err()).or(by_gateway.err()) {
         return Err(why);
     }
     if !is_out {

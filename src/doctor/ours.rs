@@ -147,6 +147,16 @@ pub(super) fn to_come(case: &Case<'_>) -> Result<Vec<Role>, Unseen> {
     }
 }
 
+/// Whose endpoints are in the environment's own subnets, or will be, though nobody sees them: those that are
+/// to be made, and those that MWAA makes.
+pub(super) fn inside(case: &Case<'_>) -> Result<Vec<Role>, Unseen> {
+    match told(case).filter(|it| is_mwaas(it)) {
+        Some(told) if told.is_public_only() => Ok(vec![Role::Database]),
+        Some(_) => Ok(vec![Role::Database, Role::Webserver]),
+        None => to_come(case),
+    }
+}
+
 fn names_none(role: Role) -> Unseen {
     Unseen(format!("MWAA names no service of the {role}"))
 }

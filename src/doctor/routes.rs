@@ -238,13 +238,15 @@ fn way_of(
             if may_be_aws(case, part, route)? {
                 broken.insert(format!("{told}, which {fault}"));
             }
-        } else if is_beyond(case, route) {
+            continue;
+        }
+        let is_private = match &route.target {
+            Target::Nat(id) => nat(case, id)?.is_some_and(|it| !it.is_public),
+            _ => false,
+        };
+        if is_private || is_beyond(case, route) {
             let to = if may_be_aws(case, part, route)? { &mut beyond } else { &mut *aside };
-            to.insert(told);
-        } else if let Target::Nat(id) = &route.target
-            && nat(case, id)?.is_some_and(|it| !it.is_public)
-        {
-            beyond.insert(format!("{told}, a private one"));
+            to.insert(if is_private { format!("{told}, a private one") } else { told });
         } else {
             open.insert(route.target.clone());
         }
@@ -305,7 +307,7 @@ pub(super) fn way_out(case: &Case<'_>) -> Result<WayOut, Unseen> {
 /// which, and by what route. A route that a gateway announces is weaker than the VPC's own (Site-to-Site VPN
 /// user guide, "Route tables and route priority").
 fn detours<'a>(case: &Case<'a>) -> Result<Vec<(String, &'a Route)>, Unseen> {
-    let (mut detours, servers) = (Vec::new(), super::acls::servers(case)?);
+    let (mut detours, (servers, unseen)) = (Vec::new(), super::acls::servers(case)?);
     for client in case.subnets()? {
         for server in servers.iter().filter(|it| it.subnet.id != client.subnet.id) {
             for (from, to) in [(client, *server), (*server, client)] {
@@ -323,7 +325,10 @@ fn detours<'a>(case: &Case<'a>) -> Result<Vec<(String, &'a Route)>, Unseen> {
             }
         }
     }
-    Ok(detours)
+    match unseen {
+        Some(why) if !detours.is_empty() => Err(why),
+        _ => Ok(detours),
+    }
 }
 
 fn private(case: &Case<'_>) -> Answer {

@@ -402,7 +402,7 @@ pub(super) fn worst(
 /// The wishes at a service, with the Region's names in them.
 fn wishes(case: &Case<'_>, service: &Service) -> Vec<(String, String)> {
     let region = &case.of.region;
-    let name = case.of.told.as_ref().map_or(ANY_NAME, |it| it.environment.name());
+    let name = case.of.name().unwrap_or(ANY_NAME);
     let words = [
         ("{partition}", region.partition()),
         ("{region}", region.as_str()),

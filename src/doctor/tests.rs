@@ -515,6 +515,12 @@ const FAULTS: &[Fault] = faults![
     } => "routes.blackhole" Warn;
     open, "public addresses of one's own", |n, _| (0..2).for_each(|it| routes(n, it).push(route("203.0.113.0/24", "tgw-1")))
         => "routes.way-out" Warn;
+    open, "public addresses of one's own, by a private NAT gateway", |n, _| {
+        let mut private = n.nat_gateways.get().unwrap()[0].clone();
+        (private.id, private.is_public) = ("nat-private".to_owned(), false);
+        n.nat_gateways.get_mut().push(private);
+        (0..2).for_each(|it| routes(n, it).push(route("203.0.113.0/24", "nat-private")));
+    } => "routes.way-out" Warn, "routes.nat-public" Unknown;
     open, "public addresses of one's own, which lead nowhere", |n, _| routes(n, 0).push(gone("203.0.113.0/24", "tgw-1"))
         => "routes.blackhole" Warn;
     open, "public addresses of AWS lead nowhere", |n, _| routes(n, 0).push(gone("52.216.1.0/24", "tgw-1"))
@@ -564,6 +570,10 @@ const FAULTS: &[Fault] = faults![
 
     closed, "an ACL stops 5432", |n, _| entries(n, 1).push(deny(90, false, (5432, 5432), "10.0.0.0/24"))
         => "acls.database" Fail;
+    closed, "an ACL stops 5432 to endpoints that MWAA makes", |n, s| {
+        mwaas(n, s);
+        entries(n, 0).push(deny(90, true, (5432, 5432), "10.0.1.0/24"));
+    } => "acls.database" Fail;
     closed, "an ACL stops 5432 from one address", |n, _| entries(n, 0).push(deny(90, true, (5000, 6000), "10.0.1.7/32"))
         => "acls.database" Fail, "acls.answers" Warn;
     closed, "an ACL stops 5432, and the other is not seen", |n, _| {
@@ -768,6 +778,10 @@ const FAULTS: &[Fault] = faults![
     closed, "a group that does not let out to S3", |n, _| drop(n.groups.get_mut()[0].outbound.pop()) => "groups.outbound" Fail;
     closed, "a group that does not let out to the database", |n, _| drop(n.groups.get_mut()[0].outbound.remove(1))
         => "groups.outbound" Fail;
+    closed, "a group that does not let out to the database that MWAA makes", |n, s| {
+        mwaas(n, s);
+        n.groups.get_mut()[0].outbound = vec![permission(Some(443), cidr("0.0.0.0/0"))];
+    } => "groups.outbound" Fail;
     open, "a group that lets out to a part of the internet", |n, _| {
         n.groups.get_mut()[0].outbound = vec![permission(None, cidr("10.0.0.0/8")), permission(None, cidr("52.0.0.0/8"))];
     } => "groups.outbound" Warn;
@@ -1002,6 +1016,11 @@ const RIGHT_TOO: &[(&str, Change)] = &[
         let own = "arn:aws:logs:us-east-1:210987654321:log-group:airflow-analytics-*";
         policy(n, "logs", json!([allow("logs:*", own)]));
     }),
+    ("its own logs, and it is to be made", |n, s| {
+        planned(s);
+        s.planned_name = Some("analytics".to_owned());
+        policy(n, "logs", json!([allow("logs:*", "arn:aws:logs:us-east-1:210987654321:log-group:airflow-analytics-*")]));
+    }),
     ("its account", |n, _| ["logs", "kms"].into_iter().for_each(|it| policy(n, it, json!([to(PARTICIPANT)])))),
     ("its account, by its id", |n, _| {
         let mut own = to(PARTICIPANT);
@@ -1073,6 +1092,16 @@ fn without_any_way_to_a_hub_none_is_told() {
 }
 
 #[test]
+fn a_group_that_does_not_let_out_is_told_though_nobody_sees_the_gateway_endpoint() {
+    let change: Change = |n, _| {
+        n.groups.get_mut()[0].outbound.remove(1);
+        n.route_tables = Seen::unseen("denied");
+    };
+    let checks = examined(closed, &[change]);
+    assert_eq!(not_right(&checks)["groups.outbound"], Verdict::Fail);
+}
+
+#[test]
 fn the_evidence_names_routes_and_whole_blocks() {
     let evidence = |healthy: Healthy, change: Change, id: &str| {
         let checks = examined(healthy, &[change]);
@@ -1090,7 +1119,9 @@ fn the_evidence_names_routes_and_whole_blocks() {
     let broken: Change = |n, _| n.nat_gateways.get_mut()[0].state = "failed".into();
     let broken = evidence(open, broken, "routes.way-out");
     assert!(broken.ends_with("0.0.0.0/0 to NAT gateway nat-1, which is failed"), "{broken}");
-    let later = evidence(closed, RIGHT_TOO[15].1, "services.policy");
+    let of_others = "no queue is known yet, and the policy lists others";
+    let (_, later) = RIGHT_TOO.iter().find(|(what, _)| *what == of_others).unwrap();
+    let later = evidence(closed, *later, "services.policy");
     assert!(later.ends_with("the function adds it to the policy of vpce-sqs"), "{later}");
 }
 

@@ -20,6 +20,7 @@ use crate::report::{Change, Facts, Failure, Outcome, Report, Tense, Warning};
 use crate::settings::Settings;
 use crate::vpc::Vpc;
 use ask::{Asking, Voices, Voucher};
+pub(crate) use diagnose::CAUSE;
 use look::{Admitted, First};
 
 /// What work on an environment needs beside the environment.

@@ -23,7 +23,7 @@ use crate::event::{EnvironmentSpec, Status};
 use crate::gather::Gather;
 use crate::plan::proof::MwaaSays;
 use crate::reconcile::ask::Voices;
-use crate::reconcile::{self, Context, Decided};
+use crate::reconcile::{self, CAUSE, Context, Decided};
 use crate::report::{Change, Failure, Kind, Outcome, Report, Resource, Warning};
 pub use lasting::Lasting;
 use lasting::Problem;
@@ -160,7 +160,10 @@ pub async fn sweep(
                 report.stopped_before.get_or_insert(arn);
                 continue;
             }
-            Came::Failed(failure) => report.failures.push(format!("{arn}: {failure}")),
+            Came::Failed(failure) => {
+                report.failures.push(format!("{arn}: {failure}"));
+                unseen.push((arn.clone(), None));
+            }
             Came::Done(done) => {
                 vpcs.extend(done.vpc.as_deref().and_then(|vpc| VpcId::parse(vpc).ok()));
                 let since = done.facts.pending_since;
@@ -183,9 +186,10 @@ pub async fn sweep(
     report.outcome = outcome(&report);
     health::health(context, region, &landscape, &vpcs, &mut report);
     let was_seen = |of: &str, text: &str| {
-        let is_hidden = |(arn, check): &(String, &str)| {
+        let is_hidden = |(arn, check): &(String, Option<&str>)| {
             let id = text.strip_suffix(')').and_then(|text| text.rsplit(" (").next());
-            arn == of && id == Some(check)
+            let is_cause = text.starts_with(CAUSE) && (check.is_none() || *check == id);
+            arn == of && (is_cause || check.is_none() && text.contains(WAITS))
         };
         let was_reached = reached.contains(of) || !environments.contains(of);
         was_reached && !unseen.iter().any(is_hidden)
@@ -426,13 +430,16 @@ pub fn waited(answer: &EnvironmentSpec, now: DateTime<Utc>) -> Option<TimeDelta>
     Some(now.signed_duration_since(answer.pending_since()?))
 }
 
+/// What only MWAA's word says.
+const WAITS: &str = " is PENDING, for at most ";
+
 /// How long an environment has been waiting, and how long MWAA still waits.
 fn waiting(answer: &EnvironmentSpec, now: DateTime<Utc>) -> Option<Warning> {
     let waited = waited(answer, now)?;
     let left = PATIENCE - waited;
     Some(Warning::new(
         format!(
-            "{} is PENDING, for at most {} h now; MWAA gives up after 72 h, in {} h at the earliest",
+            "{}{WAITS}{} h now; MWAA gives up after 72 h, in {} h at the earliest",
             answer.environment.name(),
             waited.num_hours(),
             left.num_hours().max(0)

@@ -124,13 +124,19 @@ def waits(net):
     net.tell()
 
 
-def test_a_cause_that_a_sweep_could_not_look_at_again_is_neither_ended_nor_news(aws, configured, served):
+@pytest.mark.parametrize(
+    "hides",
+    [("DescribeNetworkAcls", "UnauthorizedOperation", 403), ("GetEnvironment", "InternalServerException", 500)],
+    ids=lambda it: it[0],
+)
+def test_a_cause_that_a_sweep_could_not_look_at_again_is_neither_ended_nor_news(aws, configured, served, hides):
+    call, code, status = hides
     closes_443(served)
     waits(served)
     function = configured(DIAGNOSIS="on")
 
     first = function.deliver({"sweep": True}).value
-    aws.proxy.fail("DescribeNetworkAcls", "UnauthorizedOperation", status=403, times=9)
+    aws.proxy.fail(call, code, status=status, times=9)
     hidden = function.deliver({"sweep": True}).value
     aws.proxy.clear()
     again = function.deliver({"sweep": True}).value

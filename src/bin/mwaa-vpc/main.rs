@@ -161,9 +161,9 @@ mod exit {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  all is right, or nothing would be done; the function did what it was asked for
-  1  something is not as it should be, or would be done; the function could not do it
-  2  the command line is wrong, or names no profile that could see it; the answer could not be written
-  3  AWS did not answer, or refused, or knows no such environment";
+  1  something is not as it should be, or would be done, or is held by somebody else; the function could not do it
+  2  the command line or a setting is wrong, or names no profile that could see it; the answer could not be written
+  3  AWS did not answer, or refused, or did not tell all, or knows no such environment";
 
 fn command() -> Command {
     let completions = Command::new("completions")
