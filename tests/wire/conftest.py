@@ -66,6 +66,24 @@ def mwaa(aws):
 
 
 @pytest.fixture(scope="session")
+def kept():
+    """What was laid out before."""
+    return {}
+
+
+@pytest.fixture
+def laid(aws, kept):
+    """Lays something out, or goes back to it if that was done before under this name."""
+
+    def lay(name, make):
+        if name not in kept:
+            kept[name] = aws.keep(make())
+        return kept[name]()
+
+    return lay
+
+
+@pytest.fixture(scope="session")
 def function(running_aws, binary):
     """The function with the template's default parameters."""
     with harness.Lambda(running_aws, binary) as function:

@@ -28,22 +28,11 @@ HEALTHY = {
 }
 
 
-@pytest.fixture(scope="session")
-def kept():
-    """The bases that were laid out before."""
-    return {}
-
-
 @pytest.fixture
-def laid_out(aws, mwaa, function, kept):
+def laid_out(aws, mwaa, function, laid):
     """Lays a base out, with an environment that the function has served, if there is one."""
 
     def make(base):
-        if base not in kept:
-            kept[base] = aws.keep(anew(base))
-        return kept[base]()
-
-    def anew(base):
         net = network.with_nat(aws) if base == NAT else network.closed(aws)
         net.words, net.asks = (NAME,), OF_OWNER
         if base == PLANNED:
@@ -59,7 +48,7 @@ def laid_out(aws, mwaa, function, kept):
         net.learn_own()
         return net
 
-    return make
+    return lambda base: laid(base, lambda: make(base))
 
 
 class Told:

@@ -111,18 +111,10 @@ def surroundings(surroundings):
     return {**surroundings, "AWS_ENDPOINT_URL_CLOUDFORMATION": f"http://cloudformation.{REGION}.amazonaws.com"}
 
 
-@pytest.fixture(scope="session")
-def kept():
-    """What was deployed before."""
-    return {}
-
-
 @pytest.fixture
-def own(aws, mwaa, people, kept):
+def own(aws, mwaa, people, laid):
     """An environment of the owner's, with the function deployed for it alone."""
-    if OWNER not in kept:
-        kept[OWNER] = aws.keep(_own(aws))
-    return kept[OWNER]().shown_to(people)
+    return laid("deployed for the owner", lambda: _own(aws)).shown_to(people)
 
 
 def _own(aws):
@@ -136,11 +128,9 @@ def _own(aws):
 
 
 @pytest.fixture
-def guest(aws, mwaa, people, kept):
+def guest(aws, mwaa, people, laid):
     """One of the participant's, with a bus for participants, the role for the function to ask with, and diagnosis."""
-    if PARTICIPANT not in kept:
-        kept[PARTICIPANT] = aws.keep(_guest(aws))
-    return kept[PARTICIPANT]().shown_to(people)
+    return laid("deployed for a participant", lambda: _guest(aws)).shown_to(people)
 
 
 def _guest(aws):

@@ -9,6 +9,7 @@ use crate::iam::Names;
 use crate::lambda::Lambda;
 use crate::problem::Problem;
 use crate::result::text;
+use crate::spinner::Spinner;
 use crate::stack::{self, Stack, Stacks};
 
 /// Options for commands that go through the function.
@@ -127,6 +128,7 @@ impl Function {
     /// If the function failed, or is none of this project's; or as Lambda answers.
     pub async fn invoke(&self, payload: &Value, fields: &[&str]) -> Result<Value, Problem> {
         let name = &self.name;
+        let _spinner = Spinner::start(format!("{name} is at work"));
         let answer = match self.lambda.invoke(name, payload).await {
             Ok(answer) => answer,
             Err(failure) if failure.code() == Some("ResourceNotFoundException") => {

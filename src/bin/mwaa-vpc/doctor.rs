@@ -117,6 +117,8 @@ pub async fn answer(
     common: &Common,
     paint: Paint,
 ) -> Result<Answer, Problem> {
+    let vpc = matches.get_one::<String>("vpc").map(|it| VpcId::parse(it)).transpose();
+    let vpc = vpc.map_err(|error| Problem::usage(format!("--vpc: {error}")))?;
     let planned = planned(matches)?;
     let named = Named::of(matches)?;
     if named.is_none() && planned.is_none() {
@@ -132,7 +134,7 @@ pub async fn answer(
         (None, None) => return Err(Problem::usage("no environment is named")),
     };
     let subject = with_limits(subject, matches);
-    let (vpc, owner) = vpc_of(&accounts, &subject, matches.get_one::<String>("vpc")).await?;
+    let (vpc, owner) = vpc_of(&accounts, &subject, vpc).await?;
     let in_vpc = InVpc { subnets: &subject.subnets, groups: &subject.groups };
     let viewer = &accounts.owner.account;
     let owner = owner.unwrap_or_else(|| viewer.clone());
@@ -220,9 +222,6 @@ fn bucket(text: &str) -> Result<String, Problem> {
 fn planned(matches: &ArgMatches) -> Result<Option<Planned>, Problem> {
     let all =
         |name: &str| matches.get_many::<String>(name).into_iter().flatten().map(|it| it.trim());
-    if let Some(vpc) = matches.get_one::<String>("vpc") {
-        VpcId::parse(vpc).map_err(|error| Problem::usage(format!("--vpc: {error}")))?;
-    }
     let subnets: Result<Vec<SubnetId>, _> = all("subnets").map(SubnetId::parse).collect();
     let groups: Result<_, _> = all("groups").map(GroupId::parse).collect();
     let account = matches.get_one::<String>("account").map(|it| AccountId::parse(it)).transpose();
@@ -299,7 +298,7 @@ fn as_deployed(mut subject: Subject, deployment: &Deployment, matches: &ArgMatch
 async fn vpc_of(
     accounts: &Accounts,
     subject: &Subject,
-    named: Option<&String>,
+    named: Option<VpcId>,
 ) -> Result<(VpcId, Option<AccountId>), Problem> {
     let known = match accounts.ec2.known_subnets(&subject.subnets).await {
         Ok(known) => known,
@@ -310,8 +309,7 @@ async fn vpc_of(
     let first = subject.subnets.iter().find_map(|id| known.iter().find(|it| it.id == *id));
     let in_it = |vpc: &VpcId| known.iter().find(|it: &&Subnet| it.vpc == *vpc);
     match (named, first) {
-        (Some(named), _) => {
-            let vpc = VpcId::parse(named).map_err(|error| Problem::usage(error.to_string()))?;
+        (Some(vpc), _) => {
             let owner = in_it(&vpc).map(|it| it.owner.clone());
             Ok((vpc, owner))
         }

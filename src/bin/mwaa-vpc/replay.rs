@@ -51,9 +51,7 @@ pub async fn answer(
     let told = ask(&accounts, &environment).await?;
     let function = Function::of(matches, &accounts).await?;
     let payload = json!({"Environment": told, "dryRun": dry_run});
-    let spinner = Spinner::start(format!("{} is at work", function.name));
     let result = function.invoke(&payload, &["outcome", "resources", "warnings"]).await?;
-    drop(spinner);
     let mut shown = fact("environment", &paint.bold(&environment.arn()));
     shown.push_str(&fact("status", &text(&told, "Status")));
     shown.push_str(&fact("function", &function.name));

@@ -12,7 +12,6 @@ use crate::options::Common;
 use crate::paint::{Paint, fact};
 use crate::problem::Problem;
 use crate::result::{self, is_wrong, list, text};
-use crate::spinner::Spinner;
 
 /// What it needs of IAM.
 pub const NEEDS: Needs = Needs {
@@ -46,10 +45,8 @@ pub async fn answer(
     let dry_run = matches.get_flag("dry-run");
     let accounts = Accounts::of(common).await?;
     let function = Function::of(matches, &accounts).await?;
-    let spinner = Spinner::start(format!("{} is at work", function.name));
     let payload = json!({"sweep": true, "dryRun": dry_run});
     let result = function.invoke(&payload, &["outcome", "environments"]).await?;
-    drop(spinner);
     let mut shown = fact("function", &function.name);
     shown.push_str(&lines(&result, paint));
     shown.push_str(&result::outcome(&result, dry_run, paint));

@@ -284,12 +284,9 @@ impl Redrive<'_> {
 
     async fn take(&mut self, step: &Step) -> Result<(), Stop> {
         self.prolong().await?;
-        let spinner = Spinner::start(format!("{} is at work", self.function.name));
         let payload = step.payload(self.dry_run);
         let work = self.function.invoke(&payload, &["outcome", "resources", "warnings"]);
-        let answer = self.signals.unless(work).await;
-        drop(spinner);
-        let result = answer??;
+        let result = self.signals.unless(work).await??;
         self.output.invoked(&step.source, step.messages.len(), &result);
         let outcome = text(&result, "outcome");
         if step.ask_only && outcome != "ignored" {
